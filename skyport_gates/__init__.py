@@ -1,0 +1,1 @@
+"""Gates: the plugins that know remote sites."""

@@ -1,0 +1,309 @@
+"""The Gate contract: what a site's plugin must do, its value types and its errors.
+
+A gate is found by the entry-point group ``skyport.gates`` and configured by traits. There are two
+sorts. A gate over *elastic* offers (a cloud, a batch system) makes partitions on demand and
+implements :class:`Gate`. A gate over *fixed* nodes (on-prem, this machine) implements
+:class:`StaticGate`: its nodes are always there, and the core's scheduler packs jobs on them.
+
+Interface law for every method: it is a coroutine that never blocks the event loop; it may be
+cancelled at any await and called again; it raises only :class:`GateError` for what went wrong at
+the site; it has a deadline of its own below ``Gate.call_timeout`` (the core enforces that one).
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from traitlets import Float, Instance, Unicode
+from traitlets.config import LoggingConfigurable
+
+
+class GateError(Exception):
+    """Base of all that a gate may raise.
+
+    Parameters
+    ----------
+    message : str
+        What happened, in words a user may see.
+    hint : str
+        What the user or the admin can do next.
+
+    The technical cause is chained with ``raise … from cause``; it goes to the log only.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class NoCapacity(GateError):
+    """The site has none of this flavor left now; another offer should be tried."""
+
+
+class QuotaExceeded(GateError):
+    """The account's quota does not allow it; another offer should be tried."""
+
+
+class Throttled(GateError):
+    """The site asks to slow down; ``retry_after`` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 30.0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class NotAuthorized(GateError):
+    """The gate's credential is missing, expired or lacks a right; an admin must act."""
+
+
+class InvalidRequest(GateError):
+    """The request can never work as it is; trying again is useless."""
+
+
+class PartitionNotFound(GateError):
+    """There is no such partition at the site (any more)."""
+
+
+class GateUnavailable(GateError):
+    """The site does not answer now; trying again later may work."""
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """A node type.
+
+    ``cpus`` in cores, ``memory`` in MiB, ``storage`` in GiB, ``price`` in USD per node and hour
+    (None: not billed), ``capacity`` in nodes (None: as many as the site's quota allows).
+    """
+
+    name: str
+    cpus: float
+    memory: int
+    gpus: int = 0
+    gpu_type: str = ""
+    storage: int = 0
+    price: float | None = None
+    capacity: int | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a node boots (``kind`` "cloud") or a job runs in (``kind`` "container")."""
+
+    name: str
+    kind: str = "cloud"
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class SSHEndpoint:
+    """How to reach a node by SSH.
+
+    Attributes
+    ----------
+    host, port
+        Address, as seen from the core or from the jump host.
+    username
+        Login name; ``{username}`` in it stands for the job's user.
+    host_keys
+        Public host keys that are accepted, in OpenSSH's one-line form ("ssh-ed25519 AAAA…").
+    host_cas
+        Public keys of authorities whose host certificates are accepted.
+    jump
+        The host to go through first, itself an endpoint.
+    identity_file
+        Private key to log in with; None: short-lived certificates of the core's SSH CA.
+    """
+
+    host: str
+    port: int = 22
+    username: str = "{username}"
+    host_keys: tuple[str, ...] = ()
+    host_cas: tuple[str, ...] = ()
+    jump: SSHEndpoint | None = None
+    identity_file: str | None = None
+
+
+class NodeHealth(str, enum.Enum):
+    """Whether jobs can be sent to a node now."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine. ``memory`` in MiB; ``exec_prefix`` is put before every command on it.
+
+    ``shared`` says that several jobs may be packed on it; ``reason`` explains ``health`` DOWN.
+    """
+
+    name: str
+    endpoint: SSHEndpoint
+    flavor: str = ""
+    cpus: float = 1
+    memory: int = 1024
+    gpus: int = 0
+    gpu_type: str = ""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    exec_prefix: tuple[str, ...] = ()
+    health: NodeHealth = NodeHealth.UP
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PartitionRequest:
+    """What to create. ``name`` is unique for ever and decides identity: same name, same partition.
+
+    ``tags`` are written on every resource made; ``user_ca`` is the public key whose SSH user
+    certificates the nodes must accept; ``username`` the login that must exist on them.
+    """
+
+    name: str
+    flavor: str
+    username: str
+    user_ca: str
+    count: int = 1
+    image: str = ""
+    region: str = ""
+    zone: str = ""
+    spot: bool = False
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class PartitionStatus(str, enum.Enum):
+    """What the site says of a partition."""
+
+    CREATING = "creating"
+    READY = "ready"
+    SUSPENDED = "suspended"
+    DELETING = "deleting"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition as the site shows it; ``nodes`` are complete once ``status`` is READY.
+
+    ``error`` says why a FAILED one failed: a NoCapacity or QuotaExceeded sends its job elsewhere.
+    """
+
+    name: str
+    status: PartitionStatus
+    nodes: tuple[Node, ...] = ()
+    error: GateError | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """What the core tells a gate about itself.
+
+    Attributes
+    ----------
+    core_id
+        Identity of this core, for tags: a gate only ever lists and deletes what carries it.
+    home
+        A folder of the gate's own (0700) that survives restarts.
+    user_ca
+        Public key (one OpenSSH line) of the authority that signs the core's SSH logins.
+    """
+
+    core_id: str
+    home: Path
+    user_ca: str
+
+
+class Gate(LoggingConfigurable):
+    """A plugin in charge of all talk with one remote site.
+
+    A subclass implements :meth:`flavors`, :meth:`create`, :meth:`get`, :meth:`list` and
+    :meth:`delete`; the rest has usable defaults. Optional powers are mixins.
+    """
+
+    name = Unicode(help="Name of the site, as users and the log see it.")
+
+    context = Instance(GateContext, help="Set by the core before start().")
+
+    call_timeout = Float(
+        60.0,
+        min=0.1,
+        help="""
+        Seconds that any call to this gate may take before the core gives it up.
+        """,
+    ).tag(config=True)
+
+    async def start(self) -> None:
+        """Prepare: open clients, start helpers. Idempotent. Called before any other method."""
+
+    async def close(self, *, idle: bool) -> None:
+        """Release what :meth:`start` took. ``idle``: no job of this site is left."""
+
+    @abc.abstractmethod
+    async def flavors(self) -> list[Flavor]:
+        """The node types on offer. Answers from a cache; never slow."""
+        raise NotImplementedError
+
+    async def images(self) -> list[Image]:
+        """The images on offer; none by default."""
+        return []
+
+    @abc.abstractmethod
+    async def create(self, request: PartitionRequest) -> None:
+        """Ask for a partition; return once the site accepted it, not when it is ready.
+
+        Idempotent by ``request.name``: a second call with the same name makes nothing new.
+        Raises NoCapacity, QuotaExceeded, Throttled, NotAuthorized, InvalidRequest or
+        GateUnavailable; whatever was half made is then removed or found by :meth:`list`.
+        """
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    async def get(self, name: str) -> Partition:
+        """How a partition stands. Raises PartitionNotFound when nothing of it is left."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    async def list(self) -> list[Partition]:
+        """All partitions that carry this core's tag, half-made and failed ones too; one call."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    async def delete(self, name: str) -> None:
+        """Ask for removal of all that belongs to the partition; return once accepted.
+
+        Idempotent, and no error if it does not exist. It is gone when :meth:`get` says so.
+        """
+        raise NotImplementedError
+
+
+class StaticGate(Gate):
+    """A gate over nodes that are always there: it offers them and makes nothing."""
+
+    @abc.abstractmethod
+    async def nodes(self) -> list[Node]:  # type: ignore[valid-type]
+        """The nodes with their present health. Answers from a cache; never slow."""
+        raise NotImplementedError
+
+    async def create(self, request: PartitionRequest) -> None:
+        """Always InvalidRequest: the nodes of this site are fixed."""
+        raise InvalidRequest(f"Site {self.name!r} has fixed nodes; nothing can be created there.")
+
+    async def get(self, name: str) -> Partition:
+        """Always PartitionNotFound."""
+        raise PartitionNotFound(f"Site {self.name!r} has no partition {name!r}.")
+
+    async def list(self) -> list[Partition]:  # type: ignore[valid-type]
+        """Always empty."""
+        return []
+
+    async def delete(self, name: str) -> None:
+        """Nothing to do."""
