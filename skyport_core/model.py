@@ -93,12 +93,16 @@ class Resources:
         return f"{text}, {self.gpus} gpus" if self.gpus else text
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 Text = Annotated[str, StringConstraints(max_length=131072, pattern=r"^[^\x00]*$")]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=255)]
 Label = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-HostPort = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$")]
+HostPort = Annotated[
+    str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$")
+]
 
 
 class Probe(BaseModel):
@@ -129,7 +133,9 @@ class JobSpec(BaseModel):
     labels: dict[Name, Label] = Field(
         default_factory=dict, description="Labels that the node must carry."
     )
-    cpus: float | None = Field(None, gt=0, le=100_000, description="Cores; null: the core's default.")
+    cpus: float | None = Field(
+        None, gt=0, le=100_000, description="Cores; null: the core's default."
+    )
     memory: int | None = Field(None, gt=0, le=2**31, description="MiB; null: the core's default.")
     gpus: int = Field(0, ge=0, le=10_000, description="GPU devices; 0 means none.")
     walltime: int | None = Field(
@@ -145,7 +151,9 @@ class JobSpec(BaseModel):
     port: int | None = Field(
         None, ge=1, le=65535, description="TCP port the job serves on its own address of the node."
     )
-    probe: Probe | None = Field(None, description="How to see that the server answers; null: by TCP.")
+    probe: Probe | None = Field(
+        None, description="How to see that the server answers; null: by TCP."
+    )
     forwards: dict[Slug, HostPort] = Field(
         default_factory=dict,
         description="Services near the core that the job reaches on its node: name to host:port.",

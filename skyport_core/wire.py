@@ -230,6 +230,18 @@ class NodeView(BaseModel):
     jobs: list[str]
 
 
+class FlavorList(BaseModel):
+    """``GET /api/v1/flavors``."""
+
+    flavors: list[FlavorView]
+
+
+class NodeList(BaseModel):
+    """``GET /api/v1/nodes``."""
+
+    nodes: list[NodeView]
+
+
 class NodePatch(BaseModel):
     """Body of ``PATCH /api/v1/nodes/{site}/{name}``."""
 
@@ -248,6 +260,12 @@ class SiteView(BaseModel):
     reason: str
     nodes: int | None
     running_jobs: int
+
+
+class SiteList(BaseModel):
+    """``GET /api/v1/sites``."""
+
+    sites: list[SiteView]
 
 
 class Health(BaseModel):

@@ -1,0 +1,1 @@
+"""The job lifecycle: one reconciler, one module a phase."""

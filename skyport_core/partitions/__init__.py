@@ -1,0 +1,1 @@
+"""The partition lifecycle: recorded before it is made, verified gone at the end."""

@@ -1,0 +1,29 @@
+"""The core's memory, in SQLite or PostgreSQL."""
+
+from .changes import Changes, Subscription
+from .errors import (
+    Conflict,
+    DatabaseUnusable,
+    Different,
+    StoreError,
+    Tombstoned,
+    WrongSecretKey,
+)
+from .records import JobChanges, PartitionChanges
+from .schema import upgrade_db
+from .store import Store
+
+__all__ = [
+    "Changes",
+    "Conflict",
+    "DatabaseUnusable",
+    "Different",
+    "JobChanges",
+    "PartitionChanges",
+    "Store",
+    "StoreError",
+    "Subscription",
+    "Tombstoned",
+    "WrongSecretKey",
+    "upgrade_db",
+]

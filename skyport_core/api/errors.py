@@ -1,0 +1,88 @@
+"""Errors of the API and how validation errors are put into words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ValidationError
+
+from ..wire import JobSecrets
+
+OPAQUE_FIELDS = frozenset({*JobSecrets.model_fields, "command"})
+"""Fields whose values may be secret and never come back in a message."""
+
+SHOWN_LENGTH = 60
+"""Characters of a refused value that a message repeats."""
+
+
+class ApiError(Exception):
+    """An answer other than success.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    code : str
+        A word for programs.
+    message : str
+        For people: names the thing, the cause and what is allowed.
+    field : str, optional
+        Path of the field at fault, such as ``files.0.path``.
+    """
+
+    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.field = field
+
+
+def from_validation(error: ValidationError, model: type[BaseModel]) -> ApiError:
+    """The first complaint of pydantic as a 400 (not JSON at all) or 422 (not this model)."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        return ApiError(400, "invalid_json", f"The body is not valid JSON: {first['msg']}")
+    path = [part for part in first["loc"] if part != "[key]"]
+    field = ".".join(str(part) for part in path)
+    if not field:
+        return _invalid("The body must be a JSON object", None)
+    if first["type"] == "missing":
+        return _invalid(f"{field}: this field is required", field)
+    if first["type"] == "extra_forbidden":
+        known = f"; known are {', '.join(sorted(model.model_fields))}" if len(path) == 1 else ""
+        return _invalid(f"{field}: unknown field{known}", field)
+    shown = _shown(first["input"]) if _open(path, model) else ""
+    return _invalid(f"{field}{shown}: {_allowed(first['msg'])}", field)
+
+
+def from_query(error: ValidationError, name: str) -> ApiError:
+    """A refused argument of the query as a 422."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    return _invalid(f"{name}{_shown(first['input'])}: {_allowed(first['msg'])}", name)
+
+
+def _invalid(message: str, field: str | None) -> ApiError:
+    return ApiError(422, "invalid", message, field)
+
+
+def _allowed(message: str) -> str:
+    """Pydantic's message as the end of a sentence that begins with the field's name."""
+    if message.startswith("Value error, "):
+        return message.removeprefix("Value error, ")
+    return re.sub(r"^\w+ should ", "must ", message)
+
+
+def _open(path: Sequence[int | str], model: type[BaseModel]) -> bool:
+    """Whether the value at ``path`` cannot be a secret and may be repeated."""
+    if path[0] == "files":
+        return len(path) == 3 and path[2] in ("path", "mode")
+    return path[0] in model.model_fields and path[0] not in OPAQUE_FIELDS
+
+
+def _shown(value: object) -> str:
+    if not isinstance(value, (str, int, float)):
+        return ""
+    text = repr(value)
+    return f" ({text if len(text) <= SHOWN_LENGTH else text[:SHOWN_LENGTH] + '…'})"

@@ -1,0 +1,137 @@
+"""What the API needs of the rest of the core, as interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..model import Event, Job, JobKind, JobState
+from ..wire import FlavorView, Health, JobRequest, NodeView, SiteView
+
+
+class ServiceError(Exception):
+    """A refusal that the caller should read.
+
+    Parameters
+    ----------
+    message : str
+        What was refused, why, and what to do; shown to the caller as it is.
+    code : str
+        A word for programs.
+    status : int
+        HTTP status of the answer: 503 for what may work later, 422 for what the request asks.
+    field : str, optional
+        Path of the request's field that is at fault, such as ``site``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "unavailable",
+        status: int = 503,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.status = status
+        self.field = field
+
+
+class JobService(Protocol):
+    """The front of the job lifecycle. Any method may raise :class:`ServiceError`."""
+
+    async def submit(self, job_id: str, owner: str, request: JobRequest) -> tuple[Job, bool]:
+        """Put a job into the queue; the stored job, and whether it is new.
+
+        Idempotent by ``job_id``. Raises ``store.Tombstoned`` when it was deleted before, and
+        ``store.Different`` when the id belongs to another owner or to other content.
+        """
+
+    async def cancel(self, job_id: str, owner: str) -> Job | None:
+        """Have a job end, whatever state it is in; returns at once, idempotent.
+
+        None when there is no such job: the id is then remembered as deleted, in ``owner``'s name.
+        """
+
+    async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:
+        """At most ``limit`` bytes of a job's ``stdout`` or ``stderr`` from byte ``offset`` on.
+
+        Empty when there is no more, or nothing yet.
+        """
+
+
+class SiteService(Protocol):
+    """What is known of the sites. Any method may raise :class:`ServiceError`."""
+
+    async def flavors(self) -> list[FlavorView]:
+        """The node types on offer at all sites."""
+
+    async def nodes(self) -> list[NodeView]:
+        """The nodes of all sites, with what is reserved on them."""
+
+    async def sites(self) -> list[SiteView]:
+        """The sites and whether their gates answer."""
+
+    async def set_drain(self, site: str, node: str, drained: bool, reason: str) -> NodeView:
+        """Stop (or again start) placing jobs on a node. Raises KeyError when it is unknown."""
+
+
+class InfoService(Protocol):
+    """What the core says of itself."""
+
+    async def health(self) -> Health:
+        """Version, identity, uptime and the number of jobs."""
+
+
+class Subscription(Protocol):
+    """Tells of the stored changes of one job."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Wait for a change since the last wait; False when ``timeout`` seconds passed."""
+
+
+class Changes(Protocol):
+    """The changes of all jobs."""
+
+    def subscribe(self, job_id: str) -> AbstractContextManager[Subscription]:
+        """Watch one job for as long as the context is open."""
+
+
+class JobStore(Protocol):
+    """The part of ``store.Store`` that the API reads from."""
+
+    @property
+    def changes(self) -> Changes:
+        """Wakes whoever watches a job."""
+
+    async def get_job(self, job_id: str) -> Job | None:
+        """A job by its id."""
+
+    async def list_jobs(
+        self,
+        *,
+        owner: str | None = None,
+        states: Collection[JobState] | None = None,
+        kind: JobKind | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> list[Job]:
+        """Jobs that match, the newest first; ``after`` is the id of the last one of the page
+        before."""
+
+    async def events(self, job_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        """Events of a job whose number is above ``after``, in order."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """All that the API's handlers work with."""
+
+    store: JobStore
+    jobs: JobService
+    sites: SiteService
+    info: InfoService

@@ -1,0 +1,58 @@
+"""``/sites``, ``/flavors`` and ``/nodes``."""
+
+from __future__ import annotations
+
+from ...model import ACTIVE_STATES
+from ...wire import FlavorList, NodeList, NodePatch, NodeView, SiteList
+from ..errors import ApiError
+from ..handler import ApiHandler
+
+
+class SitesHandler(ApiHandler):
+    """``GET /sites``."""
+
+    async def get(self) -> None:
+        """List the sites."""
+        self.reply(SiteList(sites=await self.services.sites.sites()))
+
+
+class FlavorsHandler(ApiHandler):
+    """``GET /flavors``."""
+
+    async def get(self) -> None:
+        """List the node types on offer."""
+        self.reply(FlavorList(flavors=await self.services.sites.flavors()))
+
+
+class NodesHandler(ApiHandler):
+    """``GET /nodes``."""
+
+    async def get(self) -> None:
+        """List the nodes; of their jobs only those that the caller may see."""
+        nodes = await self.services.sites.nodes()
+        if not self.caller.admin:
+            nodes = await self._without_foreign_jobs(nodes)
+        self.reply(NodeList(nodes=nodes))
+
+    async def _without_foreign_jobs(self, nodes: list[NodeView]) -> list[NodeView]:
+        jobs = await self.services.store.list_jobs(owner=self.caller.name, states=ACTIVE_STATES)
+        own = {job.id for job in jobs}
+        return [
+            node.model_copy(update={"jobs": [job for job in node.jobs if job in own]})
+            for node in nodes
+        ]
+
+
+class NodeHandler(ApiHandler):
+    """``PATCH /nodes/{site}/{name}``."""
+
+    async def patch(self, site: str, node: str) -> None:
+        """Drain a node, or let jobs on it again."""
+        self.require_admin("drain nodes")
+        patch = await self.read(NodePatch)
+        try:
+            view = await self.services.sites.set_drain(site, node, patch.drained, patch.reason)
+        except KeyError:
+            message = f"There is no node {node} at site {site}."
+            raise ApiError(404, "node_not_found", message) from None
+        self.reply(view)

@@ -1,0 +1,349 @@
+"""``skyport-core``: configuration and wiring of the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pwd
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from traitlets import Bool, Dict, Float, Instance, Int, List, TraitError, Tuple, Type, Unicode
+from traitlets import default as default_value
+from traitlets import validate as validator
+from traitlets.config import Application, catch_config_error
+
+from skyport_gates.gate import Gate
+from skyport_gates.plugins import load_gate_class
+
+from . import __version__
+from .core import Core
+from .lock import HomeLock, HomeLockedError
+from .scheduling import FCFS
+from .settings import Settings
+from .ssh.identity import SSHIdentity
+from .store import upgrade_db
+
+
+def default_home() -> Path:
+    """``$SKYPORT_HOME``, or the place where the XDG rules put a program's state."""
+    configured = os.environ.get("SKYPORT_HOME")
+    return Path(configured) if configured else Path.home() / ".local/state/skyport"
+
+
+class CoreApplication(Application):
+    """What all commands of ``skyport-core`` share: the home, the database, the configuration."""
+
+    version = __version__
+
+    config_file = Unicode(
+        "",
+        help="""
+        Configuration file, Python with `c = get_config()`. Default: skyport_config.py in the
+        home, if there is one.
+        """,
+    ).tag(config=True)
+
+    home = Unicode(
+        help="""
+        Folder of the core's state: database, keys, job outputs (mode 0700).
+        Default: $SKYPORT_HOME, or ~/.local/state/skyport.
+        """
+    ).tag(config=True)
+
+    db_url = Unicode(
+        help="""
+        Database: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.
+        Default: skyport.sqlite in the home.
+        """
+    ).tag(config=True)
+
+    aliases = {
+        ("f", "config"): "CoreApplication.config_file",
+        "home": "CoreApplication.home",
+        "db-url": "CoreApplication.db_url",
+        "log-level": "Application.log_level",
+    }
+    flags = {
+        "debug": ({"Application": {"log_level": logging.DEBUG}}, "Log everything."),
+    }
+
+    @default_value("log_level")
+    def _log_level_default(self) -> int:
+        return logging.INFO
+
+    @default_value("log_datefmt")
+    def _log_datefmt_default(self) -> str:
+        return "%Y-%m-%d %H:%M:%S"
+
+    @default_value("log_format")
+    def _log_format_default(self) -> str:
+        return "[%(levelname)1.1s %(asctime)s.%(msecs).03d %(name)s] %(message)s"
+
+    @default_value("home")
+    def _home_default(self) -> str:
+        return str(default_home())
+
+    @default_value("db_url")
+    def _db_url_default(self) -> str:
+        return f"sqlite:///{Path(self.home) / 'skyport.sqlite'}"
+
+    @catch_config_error
+    def initialize(self, argv: list[str] | None = None) -> None:
+        """Read the command line and the configuration file, and make the home."""
+        self.parse_command_line(argv)
+        if self.subapp is not None:
+            return
+        file = Path(self.config_file or Path(self.home) / "skyport_config.py")
+        if file.exists():
+            self.load_config_file(file.name, path=str(file.parent.resolve()))
+        elif self.config_file:
+            self.exit_with(f"There is no configuration file {file}.")
+        home = Path(self.home)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+
+    def exit_with(self, message: str) -> None:
+        """Print an error that the admin can act on, and exit with status 1."""
+        self.log.error("%s", message)
+        sys.exit(1)
+
+
+class UpgradeDB(CoreApplication):
+    """Bring the database to the form that this version needs."""
+
+    name = "skyport-core upgrade-db"
+    description = "Bring the database to the form that this version needs."
+
+    def start(self) -> None:
+        """Run the migrations."""
+        upgrade_db(self.db_url)
+        self.log.info("The database %s is up to date", self.db_url.rpartition("@")[2])
+
+
+class ShowSSHCA(CoreApplication):
+    """Print the public key that nodes must trust for logins of the core."""
+
+    name = "skyport-core ssh-ca"
+    description = """
+    Print the public key of the core's SSH authority. A node that names it as TrustedUserCAKeys
+    lets the core log in with short-lived certificates.
+    """
+
+    def start(self) -> None:
+        """Print the key."""
+        sys.stdout.write(SSHIdentity.load(Path(self.home)).user_ca.strip() + "\n")
+
+
+class SkyPortCore(CoreApplication):
+    """The daemon: queue, scheduler, lifecycle, SSH and REST API."""
+
+    name = "skyport-core"
+    description = "Sky Port's core: runs Jupyter servers and batch jobs on the nodes of its sites."
+    examples = """
+    skyport-core                                    # this machine as the only site
+    skyport-core -f /etc/skyport/skyport_config.py  # sites of your own
+    skyport-core ssh-ca                             # the key that on-prem nodes must trust
+    """
+    subcommands = {
+        "upgrade-db": (UpgradeDB, UpgradeDB.description),
+        "ssh-ca": (ShowSSHCA, "Print the public key that on-prem nodes must trust."),
+    }
+
+    gates = Dict(
+        default_value={"local": "local"},
+        help="""
+        The sites: name → gate class (an entry point of the group skyport.gates, or
+        module:Class), or name → {"class": …, option: value, …}. Several sites may use one class:
+
+            c.SkyPortCore.gates = {
+                "local": "local",
+                "lab": {"class": "onprem", "inventory": [{"name": "node1", …}]},
+            }
+        """,
+    ).tag(config=True)
+
+    socket_path = Unicode(
+        help="Unix socket of the API (mode 0600). Default: core.sock in the home."
+    ).tag(config=True)
+
+    allowed_users = List(
+        Unicode(),
+        help="""
+        Login names that may use the Unix socket besides root and the core's own user, such as
+        the one that JupyterHub runs as. They are trusted with the jobs of all users. The socket's
+        mode becomes 0660 then; its group must let them in.
+        """,
+    ).tag(config=True)
+
+    takeover = Bool(
+        False,
+        help="""
+        Ask a core that already runs with this home to leave, instead of giving up. For a core
+        that JupyterHub manages: a hub that was killed leaves its core behind.
+        """,
+    ).tag(config=True)
+
+    policy_class = Type(FCFS, help="Scheduling policy: a class with a plan() method.").tag(
+        config=True
+    )
+
+    default_cpus = Float(1, min=0.001, help="Cores of a job that does not say.").tag(config=True)
+    default_memory = Int(1024, min=1, help="MiB of a job that does not say.").tag(config=True)
+
+    allocate_timeout = Float(60, min=1, help="Seconds to log in to a fixed node.").tag(config=True)
+    partition_timeout = Float(
+        900, min=1, help="Seconds until resources made for a job must be usable, or gone."
+    ).tag(config=True)
+    staging_timeout = Float(120, min=1, help="Seconds to bring a job's files to its node.").tag(
+        config=True
+    )
+    collect_timeout = Float(
+        60, min=1, help="Seconds to stop a job and bring its results home."
+    ).tag(config=True)
+    node_lost_timeout = Float(
+        300, min=1, help="Seconds a node may be silent before its running jobs fail."
+    ).tag(config=True)
+    tunnel_wait = Float(
+        90, min=0, help="Seconds a new connection to a job waits while its node is silent."
+    ).tag(config=True)
+    stop_grace = Float(
+        5, min=0, help="Seconds between the request to end and the kill of a job."
+    ).tag(config=True)
+    connect_timeout = Float(10, min=0.5, help="Seconds for one SSH login.").tag(config=True)
+    keepalive_interval = Float(
+        5, min=0.1, help="Seconds between two signs of life on an SSH connection."
+    ).tag(config=True)
+    keepalive_count = Int(
+        3, min=1, help="Missing signs of life after which a connection counts as lost."
+    ).tag(config=True)
+    refresh_interval = Float(
+        1, min=0.1, help="Seconds between two looks at the gates' inventories (their caches)."
+    ).tag(config=True)
+    reap_interval = Float(
+        60, min=1, help="Seconds between two searches for leftovers at elastic sites."
+    ).tag(config=True)
+
+    tunnel_address = Unicode(
+        "",
+        help="""
+        Listen for the jobs on this address, each on a port of its own (tunnel_ports), instead of
+        a loopback address a job. For a hub or proxy on another machine; whoever reaches this
+        address reaches the jobs' ports.
+        """,
+    ).tag(config=True)
+    tunnel_ports = Tuple(
+        Int(), Int(), default_value=(20000, 29999), help="First and last port for tunnel_address."
+    ).tag(config=True)
+
+    max_output = Int(10 * 2**30, min=1, help="Bytes of results that one job may bring home.").tag(
+        config=True
+    )
+
+    core = Instance(Core, allow_none=True)
+
+    @default_value("socket_path")
+    def _socket_path_default(self) -> str:
+        return str(Path(self.home) / "core.sock")
+
+    @validator("tunnel_ports")
+    def _check_tunnel_ports(self, proposal: Any) -> tuple[int, int]:
+        first, last = proposal.value
+        if not 1 <= first <= last <= 65535:
+            raise TraitError(
+                f"tunnel_ports is {first}-{last}; allowed: two ports from 1 to 65535, first ≤ last"
+            )
+        return first, last
+
+    def make_gates(self) -> dict[str, Gate]:
+        """The configured gates, by site name.
+
+        Raises ValueError for a class that cannot be loaded or an option that it does not know.
+        """
+        gates = {}
+        for name, choice in self.gates.items():
+            options = dict(choice) if isinstance(choice, dict) else {"class": choice}
+            kind = options.pop("class", None)
+            if not kind:
+                raise ValueError(f"gates[{name!r}] needs a 'class', such as 'local' or 'onprem'")
+            gate_class = load_gate_class(str(kind))
+            unknown = sorted(set(options) - set(gate_class.class_trait_names(config=True)))
+            if unknown:
+                known = ", ".join(sorted(gate_class.class_trait_names(config=True)))
+                raise ValueError(
+                    f"gates[{name!r}] has unknown options {', '.join(unknown)}; allowed: {known}"
+                )
+            gates[name] = gate_class(parent=self, name=name, **options)
+        return gates
+
+    def make_core(self) -> Core:
+        """The core as configured, not started."""
+        return Core(
+            home=Path(self.home),
+            db_url=self.db_url,
+            gates=self.make_gates(),
+            policy=self.policy_class(),
+            settings=self.make_settings(),
+            pool_options={
+                "connect_timeout": self.connect_timeout,
+                "keepalive_interval": self.keepalive_interval,
+                "keepalive_count": self.keepalive_count,
+            },
+            socket_path=Path(self.socket_path),
+            allowed_uids=frozenset(pwd.getpwnam(user).pw_uid for user in self.allowed_users),
+            refresh_interval=self.refresh_interval,
+            reap_interval=self.reap_interval,
+            log=self.log,
+        )
+
+    def make_settings(self) -> Settings:
+        """The limits and defaults that the traits say."""
+        return Settings(
+            allocate_timeout=self.allocate_timeout,
+            partition_timeout=self.partition_timeout,
+            staging_timeout=self.staging_timeout,
+            collect_timeout=self.collect_timeout,
+            node_lost_timeout=self.node_lost_timeout,
+            tunnel_wait=self.tunnel_wait,
+            stop_grace=self.stop_grace,
+            max_output=self.max_output,
+            default_cpus=self.default_cpus,
+            default_memory=self.default_memory,
+            tunnel_address=self.tunnel_address,
+            tunnel_ports=self.tunnel_ports,
+        )
+
+    def start(self) -> None:
+        """Run until SIGTERM or SIGINT."""
+        if self.subapp is not None:
+            self.subapp.start()
+            return
+        lock = HomeLock(Path(self.home))
+        try:
+            lock.acquire(takeover=self.takeover)
+            self.core = self.make_core()
+        except (HomeLockedError, ValueError, KeyError, TraitError) as error:
+            self.exit_with(str(error))
+        try:
+            asyncio.run(self._serve())
+        finally:
+            lock.release()
+
+    async def _serve(self) -> None:
+        assert self.core is not None  # noqa: S101 (typing)
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await self.core.start()
+        await stopping.wait()
+        self.log.info("Stopping; the jobs on the nodes go on")
+        await self.core.stop()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of ``skyport-core``."""
+    SkyPortCore.launch_instance(argv)

@@ -1,0 +1,5 @@
+"""``python -m skyport_core.console``."""
+
+from . import main
+
+main(prog_name="skyport")

@@ -1,0 +1,143 @@
+"""Commands about the core, its sites, flavors and nodes."""
+
+from __future__ import annotations
+
+import click
+
+from ..client import CoreClient
+from ..wire import NodeView
+from .command import core_command, main
+from .output import plain, print_fields, print_json, print_table, span
+
+
+class NodeName(click.ParamType["tuple[str, str]"]):
+    """``SITE/NODE`` as a pair."""
+
+    name = "SITE/NODE"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Split at the first slash; a site's name has none."""
+        site, slash, node = value.partition("/")
+        if not (site and slash and node):
+            self.fail(f"{value!r} is not of the form SITE/NODE, such as lab/node3", param, ctx)
+        return site, node
+
+
+@main.command()
+@core_command
+async def health(client: CoreClient, as_json: bool) -> None:
+    """Show whether the core lives, its version and its load."""
+    view = await client.health()
+    if as_json:
+        return print_json(view)
+    jobs = ", ".join(f"{count} {state}" for state, count in view.jobs.items() if count)
+    return print_fields(
+        [
+            ("Status", view.status),
+            ("Version", view.version),
+            ("Core", view.core_id),
+            ("Socket", client.socket_path),
+            ("Up", span(view.uptime)),
+            ("Jobs", jobs or "none"),
+        ]
+    )
+
+
+@main.command()
+@core_command
+async def sites(client: CoreClient, as_json: bool) -> None:
+    """List the sites and whether they answer."""
+    views = await client.sites()
+    if as_json:
+        return print_json(views)
+    rows = [
+        (view.name, view.gate, _yes(view.available), view.nodes, view.running_jobs, view.reason)
+        for view in views
+    ]
+    columns = ("SITE", "GATE", "AVAILABLE", "NODES>", "JOBS>", "REASON")
+    return print_table(columns, rows, "No site is configured.")
+
+
+@main.command()
+@core_command
+async def flavors(client: CoreClient, as_json: bool) -> None:
+    """List the node types on offer, with what is free of them."""
+    views = await client.flavors()
+    if as_json:
+        return print_json(views)
+    rows = [
+        (
+            view.site,
+            view.name,
+            _of(view.free_cpus, view.cpus),
+            _of(view.free_memory, view.memory),
+            _of(view.free_gpus, view.gpus),
+            view.gpu_type,
+            _of(view.available_nodes, view.capacity),
+            None if view.price is None else f"{view.price:.3f}",
+            view.description,
+        )
+        for view in views
+    ]
+    columns = ("SITE", "FLAVOR", "CPUS>", "MIB>", "GPUS>", "GPU", "NODES>", "USD/H>", "DESCRIPTION")
+    return print_table(columns, rows, "No site offers anything now.")
+
+
+@main.command()
+@core_command
+async def nodes(client: CoreClient, as_json: bool) -> None:
+    """List the nodes with what is free on them (free/all)."""
+    views = await client.nodes()
+    if as_json:
+        return print_json(views)
+    rows = [
+        (
+            f"{view.site}/{view.name}",
+            view.state,
+            _of(view.free_cpus, view.cpus),
+            _of(view.free_memory, view.memory),
+            _of(view.free_gpus, view.gpus),
+            len(view.jobs),
+            view.flavor,
+            view.reason,
+        )
+        for view in views
+    ]
+    columns = ("NODE", "STATE", "CPUS>", "MIB>", "GPUS>", "JOBS>", "FLAVOR", "REASON")
+    return print_table(columns, rows, "There is no node now.")
+
+
+@main.command()
+@click.argument("node", type=NodeName())
+@click.option("--reason", default="", help="Shown to those whose jobs have to wait.")
+@core_command
+async def drain(client: CoreClient, as_json: bool, node: tuple[str, str], reason: str) -> None:
+    """Place no more jobs on a node; those on it go on."""
+    _print_node(await client.drain(*node, reason), as_json)
+
+
+@main.command()
+@click.argument("node", type=NodeName())
+@core_command
+async def resume(client: CoreClient, as_json: bool, node: tuple[str, str]) -> None:
+    """Place jobs on a drained node again."""
+    _print_node(await client.resume(*node), as_json)
+
+
+def _print_node(view: NodeView, as_json: bool) -> None:
+    if as_json:
+        return print_json(view)
+    reason = f": {view.reason}" if view.reason else ""
+    text = f"{view.site}/{view.name} is {view.state}{reason}; {len(view.jobs)} jobs on it"
+    return click.echo(plain(text))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _of(free: float | None, total: float | None) -> str:
+    """``free/total``; a dash for what is unknown or without limit."""
+    return "/".join("-" if value is None else f"{value:g}" for value in (free, total))

@@ -1,0 +1,187 @@
+"""The running core: its parts, wired, with a start and an end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from skyport_gates.gate import Gate, GateContext
+
+from . import __version__
+from .api import Services, make_application, unix_door
+from .inventory import Inventory
+from .jobs.attachment import Attachments
+from .jobs.context import JobContext
+from .jobs.placement import Placer
+from .jobs.reconciler import JobReconciler
+from .jobs.service import Jobs
+from .partitions.reaper import reap
+from .partitions.reconciler import PartitionReconciler
+from .scheduling import Policy
+from .secretkey import load_secret_key
+from .settings import Settings
+from .sites import Sites
+from .ssh.connection import ConnectionPool
+from .ssh.identity import SSHIdentity
+from .store import Store
+from .wire import Health
+from .workqueue import WorkQueue
+
+
+class Core:
+    """One core with its store, gates, connections and API.
+
+    Parameters
+    ----------
+    home : Path
+        Folder of the core's state, 0700.
+    db_url : str
+        SQLite or PostgreSQL.
+    gates : mapping of str to Gate
+        By site name; configured but not started.
+    socket_path : Path
+        Where the Unix door is made.
+    allowed_uids : collection of int
+        Who may use that door, besides root and the core's own user.
+    reap_interval, refresh_interval : float
+        Seconds between two searches for leftovers, and two looks at the gates' inventories.
+    """
+
+    def __init__(
+        self,
+        *,
+        home: Path,
+        db_url: str,
+        gates: Mapping[str, Gate],
+        policy: Policy,
+        settings: Settings,
+        pool_options: Mapping[str, float],
+        socket_path: Path,
+        allowed_uids: frozenset[int],
+        refresh_interval: float,
+        reap_interval: float,
+        log: logging.Logger,
+    ) -> None:
+        self.home = home
+        self.log = log
+        self._db_url = db_url
+        self._gates = gates
+        self._policy = policy
+        self._settings = settings
+        self._pool_options = pool_options
+        self._socket_path = socket_path
+        self._allowed_uids = allowed_uids
+        self._refresh_interval = refresh_interval
+        self._reap_interval = reap_interval
+        self._started = time.monotonic()
+        self._core_id = ""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the store and the door, then take up what was under way."""
+        self._store = await Store.open(self._db_url, load_secret_key(self.home))
+        self._core_id = await self._identity()
+        identity = SSHIdentity.load(self.home)
+        self._wire(identity)
+        services = Services(self._store, self._jobs, self._inventory, self)
+        self._door = await unix_door(
+            make_application(services), self._socket_path, allowed_uids=self._allowed_uids
+        )
+        await self._partitions.recover()
+        await self._reconciler.recover()
+        self._tasks = [
+            asyncio.create_task(part, name=name)
+            for name, part in (
+                ("sites", self._sites.run()),
+                ("partitions", self._partitions.run()),
+                ("jobs", self._reconciler.run()),
+                ("placement", self._placer.run()),
+                ("reaper", reap(self._store, self._sites, self._reap_interval, self.log)),
+            )
+        ]
+        self._placer.replan()
+        self.log.info("Core %s serves %s", self._core_id, self._socket_path)
+
+    def _wire(self, identity: SSHIdentity) -> None:
+        for name, gate in self._gates.items():
+            folder = self.home / "gates" / name
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            gate.context = GateContext(self._core_id, folder, identity.user_ca)
+        self._sites = Sites(
+            self._gates,
+            refresh_interval=self._refresh_interval,
+            suspect_time=self._settings.suspect_time,
+            block_time=self._settings.block_time,
+            changed=lambda: self._placer.replan(),
+            log=self.log,
+        )
+        queue: WorkQueue[str] = WorkQueue()
+        self._pool = ConnectionPool(identity, log=self.log, **self._pool_options)
+        self._attachments = Attachments(self._pool, self._sites, self._settings, queue.add)
+        self._partitions = PartitionReconciler(
+            self._store,
+            self._sites,
+            core_id=self._core_id,
+            user_ca=identity.user_ca,
+            wake_job=queue.add,
+            log=self.log,
+        )
+        self._placer = Placer(
+            self._store,
+            self._sites,
+            self._policy,
+            self._settings,
+            core_id=self._core_id,
+            wake=queue.add,
+            log=self.log,
+        )
+        context = JobContext(
+            store=self._store,
+            sites=self._sites,
+            attachments=self._attachments,
+            partitions=self._partitions,
+            settings=self._settings,
+            home=self.home,
+            log=self.log,
+        )
+        self._reconciler = JobReconciler(context, queue, self._placer.replan)
+        self._jobs = Jobs(context, self._reconciler, self._placer.replan)
+        self._inventory = Inventory(self._store, self._sites, self._placer.replan)
+
+    async def _identity(self) -> str:
+        """The core's id, made once and kept in the database."""
+        known = await self._store.get_meta("core_id")
+        if known is None:
+            known = uuid.uuid4().hex
+            await self._store.set_meta("core_id", known)
+        return known
+
+    async def stop(self) -> None:
+        """Close everything of the core's own; the jobs on the nodes go on."""
+        await self._door.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._attachments.close_all()
+        await self._pool.close()
+        busy = {job.site for job in await self._store.active_jobs()}
+        await self._sites.close(lambda site: site not in busy)
+        await self._store.close()
+
+    async def health(self) -> Health:
+        """What ``GET /api/v1/health`` answers."""
+        counts = Counter(
+            job.state.value for job in await self._store.active_jobs() if not job.state.final
+        )
+        return Health(
+            status="ok",
+            version=__version__,
+            core_id=self._core_id,
+            uptime=time.monotonic() - self._started,
+            jobs=dict(counts),
+        )

@@ -1,0 +1,186 @@
+"""A job's live ties to its node: connection, tunnels, runner and exit watch.
+
+Nothing here is stored; after a restart of the core it is all made again from the job's row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..model import Job
+from ..settings import Settings
+from ..sites import Sites
+from ..ssh.connection import ConnectionPool, NodeConnection
+from ..ssh.errors import NodeUnreachable
+from ..ssh.runner import Runner
+from ..ssh.tunnels import InTunnel, OutTunnel
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+@dataclass
+class Attachment:
+    """The ties of one job. Every ``open_`` method may be called again without harm."""
+
+    job_id: str
+    connection: NodeConnection
+    runner: Runner
+    settings: Settings
+    wake: Callable[[], None]
+    forwards: dict[str, OutTunnel] = field(default_factory=dict)
+    listener: InTunnel | None = None
+    _lost_since: float | None = None
+    _watching: bool = False
+    _exit_callback: Callable[[], None] | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._lost_since = None if self.connection.connected else time.monotonic()
+        self.connection.on_connect(self._connected)
+        self.connection.on_lost(self._lost)
+
+    def _connected(self) -> None:
+        self._lost_since = None
+        self.wake()
+
+    def _lost(self) -> None:
+        if self._lost_since is None:
+            self._lost_since = time.monotonic()
+        self.wake()
+
+    def lost_for(self) -> float | None:
+        """Seconds since the connection went away; None while it stands."""
+        return None if self._lost_since is None else time.monotonic() - self._lost_since
+
+    async def open_forwards(self, job: Job) -> dict[str, int]:
+        """Carry the named services to the node; the port of each on the node's 127.0.0.1."""
+        async with self._lock:
+            for name, address in job.spec.forwards.items():
+                if name not in self.forwards:
+                    tunnel = OutTunnel(
+                        self.connection, _split(address), job.forward_ports.get(name, 0)
+                    )
+                    await tunnel.open()
+                    self.forwards[name] = tunnel
+            return {name: tunnel.port for name, tunnel in self.forwards.items()}
+
+    async def open_listener(self, job: Job) -> tuple[str, int] | None:
+        """Listen at the core for the job's port; where, or None if the job serves none."""
+        if job.spec.port is None:
+            return None
+        async with self._lock:
+            if self.listener is None:
+                tunnel = InTunnel(
+                    self.connection,
+                    listen=job.listen or self._listen_address(job, job.spec.port),
+                    target=(job.node_address, job.spec.port),
+                    wait=self.settings.tunnel_wait,
+                )
+                await tunnel.open()
+                self.listener = tunnel
+            return self.listener.listen
+
+    def _listen_address(self, job: Job, port: int) -> tuple[str, int]:
+        if not self.settings.tunnel_address:
+            return job.core_address, port
+        first, last = self.settings.tunnel_ports
+        return self.settings.tunnel_address, first + job.number % (last - first + 1)
+
+    def watch(self) -> None:
+        """Have the node report the job's exit."""
+        if not self._watching:
+            self._watching = True
+            self.connection.watcher.subscribe(self.job_id, self._exited)
+
+    def on_exit(self, callback: Callable[[], None] | None) -> None:
+        """Call ``callback`` too when the node reports something; None: no longer."""
+        self._exit_callback = callback
+
+    def _exited(self) -> None:
+        if self._exit_callback is not None:
+            self._exit_callback()
+        self.wake()
+
+    async def close(self) -> None:
+        """Close the tunnels and let go of the connection."""
+        async with self._lock:
+            if self._watching:
+                self._watching = False
+                self.connection.watcher.unsubscribe(self.job_id, self._exited)
+            self.connection.off_connect(self._connected)
+            self.connection.off_lost(self._lost)
+            if self.listener is not None:
+                await self.listener.close()
+                self.listener = None
+            for tunnel in self.forwards.values():
+                await tunnel.close()
+            self.forwards.clear()
+
+
+class Attachments:
+    """The attachments of all jobs that have a node.
+
+    Parameters
+    ----------
+    pool, sites
+        Where connections and nodes come from.
+    wake
+        Called with a job's id when its node has something to say.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        sites: Sites,
+        settings: Settings,
+        wake: Callable[[str], None],
+    ) -> None:
+        self._pool = pool
+        self._sites = sites
+        self._settings = settings
+        self._wake = wake
+        self._attachments: dict[str, Attachment] = {}
+
+    async def get(self, job: Job) -> Attachment:
+        """The job's attachment, made at the first call; does not wait for the node.
+
+        Raises NodeUnreachable when the site does not (or not yet) know the node.
+        """
+        attachment = self._attachments.get(job.id)
+        if attachment is not None:
+            return attachment
+        if job.site is None or job.node is None or job.username is None:
+            raise RuntimeError(f"job {job.id} has no place in state {job.state}")
+        node = await self._sites.find_node(job.site, job.node, job.partition)
+        if node is None:
+            raise NodeUnreachable(f"Site {job.site} does not show a node {job.node}")
+        attachment = self._attachments.get(job.id)
+        if attachment is None:
+            connection = self._pool.acquire(job.site, node, job.username)
+            attachment = Attachment(
+                job.id,
+                connection,
+                Runner(connection, job.id),
+                self._settings,
+                lambda: self._wake(job.id),
+            )
+            self._attachments[job.id] = attachment
+        return attachment
+
+    async def close(self, job_id: str) -> None:
+        """Close what the job has open; nothing happens if it has none."""
+        attachment = self._attachments.pop(job_id, None)
+        if attachment is not None:
+            await attachment.close()
+            self._pool.release(attachment.connection)
+
+    async def close_all(self) -> None:
+        """Close everything; the jobs on the nodes go on."""
+        for job_id in list(self._attachments):
+            await self.close(job_id)

@@ -1,0 +1,109 @@
+"""COLLECTING: stop what runs, bring logs and results home, remove what was left, release."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ..model import EventDraft, Job, JobState, PartitionState
+from ..ssh.errors import NodeError
+from .step import Step
+
+if TYPE_CHECKING:
+    from .attachment import Attachment
+    from .context import JobContext
+
+END_MESSAGES = {
+    JobState.FINISHED: "Finished",
+    JobState.CANCELLED: "Stopped; nothing is left on the node",
+    JobState.FAILED: "Failed",
+}
+
+
+async def collect(job: Job, context: JobContext) -> Step:
+    """End the job on its node and enter its target once that is verified."""
+    if job.node is None:
+        return await _release(job, context, cleanup=False)
+    attachment = await context.attachments.get(job)
+    if job.failure is not None and job.failure.reason == "node_lost":
+        return await _release(job, context, cleanup=job.partition is None)
+    await attachment.runner.stop(context.settings.stop_grace)
+    await _bring_home(job, context, attachment)
+    job = await _with_tail(job, context, attachment)
+    await attachment.runner.remove()
+    return await _release(job, context, cleanup=False, failure=job.failure)
+
+
+async def abandon(job: Job, context: JobContext) -> Step:
+    """The node did not answer within the deadline: end the job, clean up when it is back."""
+    cleanup = job.partition is None and job.node is not None
+    return await _release(job, context, cleanup=cleanup, wait=False)
+
+
+async def clean_up(job: Job, context: JobContext) -> Step:
+    """Remove what a job that has ended left on a node that could not be reached then."""
+    assert job.site is not None and job.node is not None  # noqa: S101 (typing)
+    if context.sites.forgotten(job.site, job.node):
+        event = EventDraft(f"{job.node} is no longer a node of {job.site}", reason="node_gone")
+        return Step({"cleanup_pending": False}, event)
+    attachment = await context.attachments.get(job)
+    try:
+        await attachment.runner.stop(context.settings.stop_grace)
+        await _bring_home(job, context, attachment)
+        await attachment.runner.remove()
+    except NodeError as error:
+        context.log.debug("Job %s: clean-up on %s waits: %s", job.id, job.node, error)
+        return Step(retry=True)
+    await context.attachments.close(job.id)
+    event = EventDraft(f"{job.node} is back; what the job left there is removed", reason="cleaned")
+    return Step({"cleanup_pending": False}, event)
+
+
+async def _bring_home(job: Job, context: JobContext, attachment: Attachment) -> None:
+    folder = context.outputs(job.id)
+    for stream in ("stdout", "stderr"):
+        data = await attachment.runner.log(stream)
+        if data or stream == "stdout":
+            await context.write_file(folder / f"{stream}.log", data)
+    if job.spec.outputs:
+        await attachment.runner.collect(
+            job.spec.outputs, folder / "files", max_bytes=context.settings.max_output
+        )
+
+
+async def _with_tail(job: Job, context: JobContext, attachment: Attachment) -> Job:
+    if job.failure is None or job.failure.log_tail:
+        return job
+    failure = dataclasses.replace(job.failure, log_tail=await attachment.runner.tail())
+    return dataclasses.replace(job, failure=failure)
+
+
+async def _release(
+    job: Job, context: JobContext, *, cleanup: bool, wait: bool = True, **changes: object
+) -> Step:
+    """Give back the tunnels and the partition; the reservation goes with the final state.
+
+    Without ``wait`` the job ends although its partition is still there; the partition's own
+    record sees to its removal.
+    """
+    if job.partition is not None and not await _partition_gone(job, context) and wait:
+        return Step.wait()
+    await context.attachments.close(job.id)
+    message = END_MESSAGES[job.target]
+    if cleanup:
+        message += f"; what is left on {job.node} is removed when it answers again"
+    elif job.target is JobState.FAILED and job.failure is not None:
+        message = job.failure.message
+    hint = job.failure.hint if job.failure is not None else ""
+    event = EventDraft(message, reason=job.target.value.lower(), hint=hint)
+    return Step.to(job.target, event, cleanup_pending=cleanup, **changes)
+
+
+async def _partition_gone(job: Job, context: JobContext) -> bool:
+    assert job.partition is not None  # noqa: S101 (typing)
+    record = await context.store.get_partition(job.partition)
+    if record is None or record.state.final:
+        return True
+    if record.target is not PartitionState.DELETED:
+        await context.partitions.remove(record.name)
+    return False

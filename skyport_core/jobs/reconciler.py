@@ -1,0 +1,221 @@
+"""The job reconciler: moves every job one stored step at a time towards its target."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ..model import EventDraft, Failure, Job, JobState
+from ..ssh.errors import NodeError
+from ..store import Conflict
+from ..workqueue import WorkQueue
+from .allocating import allocate, requeue
+from .collecting import abandon, clean_up, collect
+from .context import JobContext
+from .running import watch
+from .staging import stage
+from .starting import start
+from .step import Step
+
+Phase = Callable[[Job, JobContext], Awaitable[Step]]
+
+PHASES: Mapping[JobState, Phase] = {
+    JobState.ALLOCATING: allocate,
+    JobState.STAGING: stage,
+    JobState.STARTING: start,
+    JobState.RUNNING: watch,
+    JobState.COLLECTING: collect,
+}
+
+OVERDUE = {
+    JobState.ALLOCATING: "{place} could not be reached within {limit:g} s",
+    JobState.STAGING: "The job's files could not be brought to {place} within {limit:g} s",
+    JobState.STARTING: "The server on {place} did not answer within {limit:g} s of its start",
+}
+
+RETRY_EVENT_REASON = "node_trouble"
+
+
+class JobReconciler:
+    """Calls the phase of each job that something happened to.
+
+    A job is handled by one worker at a time. A step is stored with its event in one transaction
+    before the next is taken, so that a core that is killed at any point goes on from there.
+    """
+
+    def __init__(
+        self, context: JobContext, queue: WorkQueue[str], replan: Callable[[], None]
+    ) -> None:
+        self._context = context
+        self._queue = queue
+        self._replan = replan
+        self._phases: dict[str, asyncio.Task[Step]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.log = context.log
+
+    async def recover(self) -> None:
+        """Take up every job that has not ended; called once at the start."""
+        jobs = await self._context.store.active_jobs()
+        for job in jobs:
+            self._queue.add(job.id)
+        if jobs:
+            self.log.info("Taking up %d jobs", len(jobs))
+
+    async def run(self) -> None:
+        """Serve the queue until cancelled."""
+        try:
+            while True:
+                job_id = await self._queue.get()
+                task = asyncio.create_task(self._serve(job_id), name=f"job {job_id}")
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def wake(self, job_id: str) -> None:
+        """Have the job looked at soon."""
+        self._queue.add(job_id)
+
+    def interrupt(self, job_id: str) -> None:
+        """Break off the phase that the job is in, so that a new target is seen at once."""
+        self._queue.add(job_id)
+        phase = self._phases.get(job_id)
+        if phase is not None:
+            phase.cancel()
+
+    async def _serve(self, job_id: str) -> None:
+        try:
+            await self._reconcile(job_id)
+        except Conflict:
+            self._queue.add(job_id)
+        except Exception:
+            self.log.exception("Job %s: unexpected error; trying again", job_id)
+            self._queue.retry(job_id)
+        finally:
+            self._queue.done(job_id)
+
+    async def _reconcile(self, job_id: str) -> None:
+        context = self._context
+        job = await context.store.get_job(job_id)
+        if job is None:
+            return
+        if job.state.final:
+            await context.attachments.close(job_id) if not job.cleanup_pending else None
+            if job.cleanup_pending:
+                await self._apply(job, await self._phase(job, clean_up))
+            return
+        if job.target is not JobState.RUNNING and job.state is not JobState.COLLECTING:
+            await self._apply(job, self._leave(job))
+        elif job.state is JobState.QUEUED:
+            self._replan()
+        else:
+            await self._apply(job, await self._phase(job, PHASES[job.state]))
+
+    @staticmethod
+    def _leave(job: Job) -> Step:
+        if job.state is JobState.QUEUED:
+            event = EventDraft("Cancelled before it was placed", reason="cancelled")
+            return Step.to(job.target, event)
+        return Step.to(JobState.COLLECTING, EventDraft("Stopping", reason="stopping"))
+
+    async def _phase(self, job: Job, phase: Phase) -> Step:
+        """One call of a phase, within what is left of the state's deadline."""
+        left = _seconds_left(job, self._context.now())
+        if left is not None and left <= 0:
+            return await self._overdue(job)
+        task = asyncio.ensure_future(phase(job, self._context))
+        self._phases[job.id] = task
+        try:
+            done, _ = await asyncio.wait({task}, timeout=left)
+            if not done:
+                return await self._overdue(job)
+            if task.cancelled():
+                return Step.wait(0)
+            return task.result()
+        except NodeError as error:
+            return await self._trouble(job, error)
+        finally:
+            del self._phases[job.id]
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+    async def _overdue(self, job: Job) -> Step:
+        context = self._context
+        if job.state is JobState.COLLECTING:
+            self.log.warning("Job %s: %s did not answer while collecting", job.id, job.node)
+            return await abandon(job, context)
+        limit = (job.deadline - job.state_since).total_seconds() if job.deadline else 0.0
+        message = OVERDUE[job.state].format(place=job.node or job.site, limit=limit)
+        if job.state is JobState.ALLOCATING:
+            event = EventDraft(message, reason="allocate_timeout")
+            return await requeue(job, context, f"{job.site}/{job.node}", message, event)
+        reason = f"{job.state.value.lower()}_timeout"
+        hint = "Start again; if it happens again, show the log to the admin."
+        return Step.fail(Failure(reason, message, hint))
+
+    async def _trouble(self, job: Job, error: NodeError) -> Step:
+        """What an error of the node means in the state that the job is in."""
+        self.log.warning(
+            "Job %s in %s: %s", job.id, job.state.value, error, exc_info=error.__cause__
+        )
+        if job.state in (JobState.STAGING, JobState.STARTING, JobState.RUNNING) and error.permanent:
+            if job.site is not None and job.node is not None:
+                self._context.sites.suspect(job.site, job.node, error.message)
+            return Step.fail(Failure(error.reason, error.message, error.hint))
+        if job.state is JobState.COLLECTING and error.permanent:
+            return await abandon(job, self._context)
+        if await self._already_told(job, error):
+            return Step(retry=True)
+        draft = EventDraft(f"{error.message}; trying again", RETRY_EVENT_REASON, error.hint)
+        return Step(event=draft, retry=True)
+
+    async def _already_told(self, job: Job, error: NodeError) -> bool:
+        events = await self._context.store.events(job.id)
+        return bool(events) and events[-1].message.startswith(error.message)
+
+    async def _apply(self, job: Job, step: Step) -> None:
+        """Store the step; it is not interrupted half-way by a cancelled phase."""
+        changes = dict(step.changes)
+        state = changes.get("state")
+        if state is not None:
+            changes["deadline"] = self._deadline(job, state, changes)
+        if changes:
+            job = await self._context.store.update_job(job, step.event, **changes)
+        elif step.event is not None:
+            await self._context.store.add_event(job.id, step.event)
+        if state is not None:
+            self._entered(job)
+        if step.retry:
+            self._queue.retry(job.id)
+        elif step.again is not None:
+            self._queue.forget(job.id)
+            self._queue.add_after(job.id, step.again)
+        else:
+            self._queue.forget(job.id)
+
+    def _deadline(
+        self, job: Job, state: JobState, changes: Mapping[str, Any]
+    ) -> dt.datetime | None:
+        seconds = self._context.settings.deadline(
+            state,
+            start_timeout=job.spec.start_timeout,
+            elastic=changes.get("partition", job.partition) is not None,
+        )
+        return None if seconds is None else self._context.now() + dt.timedelta(seconds=seconds)
+
+    def _entered(self, job: Job) -> None:
+        self.log.info("Job %s of %s: %s (%s)", job.id, job.owner, job.state.value, job.node or "-")
+        if job.state.final or job.state is JobState.QUEUED:
+            self._replan()
+        if not job.state.final or job.cleanup_pending:
+            self._queue.add(job.id)
+
+
+def _seconds_left(job: Job, now: dt.datetime) -> float | None:
+    return None if job.deadline is None else (job.deadline - now).total_seconds()

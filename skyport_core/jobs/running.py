@@ -1,0 +1,98 @@
+"""RUNNING: keep the tunnels, and notice the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..model import EventDraft, Failure, Job, JobState
+from ..ssh.errors import NodeError
+from ..ssh.runner import RunnerStatus
+from .step import Step
+
+if TYPE_CHECKING:
+    from .context import JobContext
+
+
+async def watch(job: Job, context: JobContext) -> Step:
+    """Make sure that the tunnels stand, and look whether the job still runs.
+
+    Called when the job's node reports an exit, when its connection is back, and after a restart of
+    the core; between these nothing is polled.
+    """
+    attachment = await context.attachments.get(job)
+    await attachment.open_listener(job)
+    attachment.watch()
+    lost_for = attachment.lost_for()
+    if lost_for is not None:
+        return _lost(job, context, lost_for)
+    try:
+        await attachment.open_forwards(job)
+        status = await attachment.runner.status()
+    except NodeError as error:
+        if error.permanent:
+            raise
+        return Step(retry=True)
+    if status.state == "running":
+        return Step.wait()
+    tail = await attachment.runner.tail()
+    failure = exit_failure(job, status, tail)
+    if failure is not None:
+        return Step.fail(failure, exit_code=status.exit_code)
+    event = EventDraft("The job has ended; bringing the results home", reason="exit")
+    return Step.end(JobState.FINISHED, event, exit_code=status.exit_code)
+
+
+def _lost(job: Job, context: JobContext, lost_for: float) -> Step:
+    limit = context.settings.node_lost_timeout
+    if lost_for < limit:
+        return Step.wait(limit - lost_for)
+    return Step.fail(
+        Failure(
+            "node_lost",
+            f"Node {job.node} has not answered for {limit:g} s",
+            "Start again: another node is chosen while this one is away. What the job left "
+            "there is removed when it is back.",
+        ),
+    )
+
+
+def exit_failure(job: Job, status: RunnerStatus, tail: str) -> Failure | None:
+    """The failure that an ended job's status means; None for a good end."""
+    what = "The server" if job.spec.kind == "server" else "The job"
+    if status.timed_out:
+        return Failure(
+            "walltime",
+            f"The walltime of {job.spec.walltime} s is over",
+            "Ask for a longer walltime next time.",
+            tail,
+        )
+    if status.state in ("lost", "absent", "staged"):
+        return Failure(
+            "job_lost",
+            f"{what} is gone from {job.node} without an exit status: the node was restarted or "
+            "the job was killed from outside",
+            "Start again.",
+            tail,
+        )
+    if status.exit_code == 0:
+        return None
+    if status.exit_code == 127:
+        return Failure(
+            "command_not_found",
+            f"{job.spec.command[0]!r} was not found on {job.node} (exit status 127)",
+            "Ask the admin to install it on the node, or to set its full path as the command.",
+            tail,
+        )
+    if status.exit_code is not None and status.exit_code > 128:
+        return Failure(
+            "killed",
+            f"{what} was ended by signal {status.exit_code - 128} on {job.node}",
+            "Signal 9 often means that the node ran out of memory: ask for more.",
+            tail,
+        )
+    return Failure(
+        "exit",
+        f"{what} ended with exit status {status.exit_code} on {job.node}",
+        "The log below shows why.",
+        tail,
+    )

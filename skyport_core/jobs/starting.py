@@ -1,0 +1,86 @@
+"""STARTING: start the job, once, and wait until its server answers through the tunnel."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from ..model import EventDraft, Failure, Job, JobKind, JobState
+from ..ssh.runner import RunnerStatus
+from .probe import answers
+from .running import exit_failure
+from .step import Step
+
+if TYPE_CHECKING:
+    from .attachment import Attachment
+    from .context import JobContext
+
+
+async def start(job: Job, context: JobContext) -> Step:
+    """Start the job and probe its port every ``probe_interval`` seconds until it answers.
+
+    The runner starts a job at most once, however often it is asked, so that a core that was
+    killed here may simply ask again.
+    """
+    attachment = await context.attachments.get(job)
+    await attachment.open_forwards(job)
+    await attachment.open_listener(job)
+    status = await attachment.runner.start()
+    attachment.watch()
+    if job.spec.kind is JobKind.SERVER and job.listen is not None:
+        ended = await _until_it_answers(job, context, attachment, status)
+        if ended is not None:
+            return ended
+    now = context.now()
+    return Step.to(
+        JobState.RUNNING,
+        EventDraft(f"Running on {job.node}", reason="running"),
+        started_at=now,
+        expires_at=now + dt.timedelta(seconds=job.spec.walltime) if job.spec.walltime else None,
+    )
+
+
+async def _until_it_answers(
+    job: Job, context: JobContext, attachment: Attachment, status: RunnerStatus
+) -> Step | None:
+    """None once the server answers; the failing step if it ended before."""
+    assert job.listen is not None  # noqa: S101 (typing)
+    exited = asyncio.Event()
+    attachment.on_exit(exited.set)
+    if status.state != "running":
+        exited.set()
+    probing = asyncio.create_task(
+        answers(job.listen, job.spec.probe, context.settings.probe_interval)
+    )
+    try:
+        while True:
+            leaving = asyncio.create_task(exited.wait())
+            try:
+                await asyncio.wait({probing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                leaving.cancel()
+            if exited.is_set():
+                exited.clear()
+                status = await attachment.runner.status()
+                if status.state != "running":
+                    return await _ended(job, attachment, status)
+            elif probing.done():
+                await probing
+                return None
+    finally:
+        probing.cancel()
+        attachment.on_exit(None)
+
+
+async def _ended(job: Job, attachment: Attachment, status: RunnerStatus) -> Step:
+    tail = await attachment.runner.tail()
+    failure = exit_failure(job, status, tail)
+    if failure is None:
+        failure = Failure(
+            "exited_early",
+            "The server ended with status 0 before it answered",
+            "The log below shows what it did; check the command.",
+            tail,
+        )
+    return Step.fail(failure, exit_code=status.exit_code)

@@ -1,0 +1,190 @@
+"""The nodes and offers of one plan, kept so that a place is found fast."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..model import Resources
+from .plan import NodeState, Offer, PendingJob
+
+Shape = tuple[Resources, "str | None", "str | None", "frozenset[tuple[str, str]]"]
+"""What decides which nodes could ever hold a job: need, site, flavor and labels."""
+
+
+def shape_of(job: PendingJob) -> Shape:
+    """The job's shape; jobs of one shape have the same :class:`Fit`."""
+    return job.need, job.site, job.flavor, frozenset(job.labels.items())
+
+
+class Seat:
+    """A node during planning: ``free`` shrinks with each placement.
+
+    ``held`` is set once a waiting job keeps the node for itself.
+    """
+
+    def __init__(self, node: NodeState) -> None:
+        self.node = node
+        self.key = f"{node.site}/{node.name}"
+        self.free = node.free
+        self.held = False
+        self.rank = self._rank()
+
+    def take(self, need: Resources) -> None:
+        """Reserve ``need``."""
+        self.free = self.free - need
+        self.rank = self._rank()
+
+    def _rank(self) -> tuple[bool, float, float, str, str]:
+        node = self.node
+        return node.suspect, self._load(), node.price or 0.0, node.site, node.name
+
+    def _load(self) -> float:
+        """Part of the scarcest resource that is taken, 0 to 1."""
+        total, free = self.node.total, self.free
+        parts = (
+            (total.cpus, free.cpus),
+            (total.memory, free.memory),
+            (total.gpus, free.gpus),
+        )
+        return max((1 - left / whole for whole, left in parts if whole > 0), default=0.0)
+
+
+class Pool:
+    """Nodes that are alike: same site, flavor, size and labels.
+
+    What fits one of them when it is empty fits all. The seats that may be used lie in a heap by
+    rank (least loaded first). A rank only grows during a plan, so an entry whose rank is out of
+    date is put right when it comes up.
+    """
+
+    def __init__(self, example: NodeState) -> None:
+        self.example = example
+        self.seats: list[Seat] = []
+        self._heap: list[tuple[tuple[bool, float, float, str, str], int]] = []
+
+    def add(self, node: NodeState) -> None:
+        """Take a node in."""
+        seat = Seat(node)
+        if node.available:
+            heapq.heappush(self._heap, (seat.rank, len(self.seats)))
+        self.seats.append(seat)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every node is held or unavailable."""
+        return not self._heap
+
+    def best(self, job: PendingJob) -> Seat | None:
+        """The first seat by rank that can take the job now."""
+        passed = []
+        found = None
+        while self._heap and found is None:
+            rank, index = self._heap[0]
+            seat = self.seats[index]
+            if rank != seat.rank:
+                heapq.heapreplace(self._heap, (seat.rank, index))
+                continue
+            if job.need.fits_in(seat.free) and seat.key not in job.excluded:
+                found = seat
+                break
+            passed.append(heapq.heappop(self._heap))
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
+        return found
+
+    def hold(self, excluded: Mapping[str, str]) -> None:
+        """Keep all seats but the excluded ones from later jobs."""
+        for _, index in self._heap:
+            seat = self.seats[index]
+            seat.held = seat.key not in excluded
+        self._heap = [entry for entry in self._heap if not self.seats[entry[1]].held]
+        heapq.heapify(self._heap)
+
+
+@dataclass
+class Fit:
+    """What could hold the jobs of one shape, if it were empty, up and not excluded.
+
+    ``open`` are the pools of ``pools`` that are not exhausted yet; ``offers`` lie by price.
+    """
+
+    pools: list[Pool]
+    offers: list[Offer]
+    open: list[Pool] = field(default_factory=list)
+
+    def best_seat(self, job: PendingJob) -> Seat | None:
+        """Where to put the job now: sound nodes first, then those without idle GPUs, then by load."""
+        self.open = [pool for pool in self.open if not pool.exhausted]
+        seats = [seat for pool in self.open if (seat := pool.best(job)) is not None]
+        return min(seats, key=lambda seat: _preference(seat, job), default=None)
+
+    def best_offer(self, job: PendingJob) -> Offer | None:
+        """The cheapest offer that is available."""
+        return next(
+            (
+                offer
+                for offer in self.offers
+                if offer.available and f"{offer.site}/{offer.flavor}" not in job.excluded
+            ),
+            None,
+        )
+
+    def hold(self, excluded: Mapping[str, str]) -> None:
+        """Keep all nodes that could hold the job from later jobs."""
+        for pool in self.open:
+            pool.hold(excluded)
+
+
+def _preference(seat: Seat, job: PendingJob) -> tuple[bool, bool, tuple[object, ...]]:
+    wastes_gpus = seat.node.total.gpus > 0 and job.need.gpus == 0
+    return seat.node.suspect, wastes_gpus, seat.rank
+
+
+class Inventory:
+    """All nodes and offers, with what fits which shape worked out once."""
+
+    def __init__(self, nodes: Sequence[NodeState], offers: Sequence[Offer]) -> None:
+        self.offers = sorted(offers, key=_offer_rank)
+        self.pools = _pools(nodes)
+        self._fits: dict[Shape, Fit] = {}
+
+    def fit(self, job: PendingJob) -> Fit:
+        """What could hold jobs of this shape."""
+        shape = shape_of(job)
+        fit = self._fits.get(shape)
+        if fit is None:
+            pools = [
+                pool
+                for pool in self.pools
+                if admits(pool.example, job) and job.need.fits_in(pool.example.total)
+            ]
+            offers = [
+                offer
+                for offer in self.offers
+                if admits(offer, job) and job.need.fits_in(offer.total)
+            ]
+            fit = self._fits[shape] = Fit(pools, offers, open=pools)
+        return fit
+
+
+def admits(place: NodeState | Offer, job: PendingJob) -> bool:
+    """Whether site, flavor and labels are what the job asks for, whatever the size."""
+    return (
+        job.site in (None, place.site)
+        and job.flavor in (None, place.flavor)
+        and all(place.labels.get(name) == value for name, value in job.labels.items())
+    )
+
+
+def _pools(nodes: Iterable[NodeState]) -> list[Pool]:
+    pools: dict[object, Pool] = {}
+    for node in sorted(nodes, key=lambda node: (node.site, node.name)):
+        alike = (node.site, node.flavor, node.total, frozenset(node.labels.items()))
+        pools.setdefault(alike, Pool(node)).add(node)
+    return list(pools.values())
+
+
+def _offer_rank(offer: Offer) -> tuple[float, bool, str, str]:
+    return offer.price or 0.0, offer.total.gpus > 0, offer.site, offer.flavor

@@ -1,0 +1,132 @@
+"""What a plan is made of: plain data, no I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from ..model import Resources
+
+
+def _nothing() -> Mapping[str, str]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """A node that exists, and what is free on it now.
+
+    Attributes
+    ----------
+    total, free
+        What the node has, and what no job has reserved.
+    available
+        False while no job may start on it; ``reason`` then completes the sentence "node3 is …",
+        for example "drained: disk swap".
+    suspect
+        Something went wrong on it lately: used only when no other node fits.
+    price
+        USD per hour; None: not billed.
+    """
+
+    site: str
+    name: str
+    flavor: str
+    total: Resources
+    free: Resources
+    gpu_type: str = ""
+    labels: Mapping[str, str] = field(default_factory=_nothing)
+    available: bool = True
+    reason: str = ""
+    suspect: bool = False
+    price: float | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A node that a site would make on demand, as many as are asked for.
+
+    Attributes
+    ----------
+    total
+        What one such node has.
+    price
+        USD per hour; None: not billed.
+    available
+        False while the site cannot make it; ``reason`` then completes the sentence "small at site
+        azure is …", for example "sold out until 12:30".
+    """
+
+    site: str
+    flavor: str
+    total: Resources
+    price: float | None = None
+    available: bool = True
+    reason: str = ""
+    labels: Mapping[str, str] = field(default_factory=_nothing)
+    gpu_type: str = ""
+
+
+@dataclass(frozen=True)
+class PendingJob:
+    """A queued job.
+
+    Attributes
+    ----------
+    need
+        What it reserves on its node.
+    site, flavor
+        Only there; None: anywhere.
+    labels
+        All of these its node must carry.
+    excluded
+        ``site/node`` (or ``site/flavor`` of an offer) not to be used, each with the reason.
+    """
+
+    id: str
+    owner: str
+    submitted: dt.datetime
+    need: Resources
+    site: str | None = None
+    flavor: str | None = None
+    labels: Mapping[str, str] = field(default_factory=_nothing)
+    excluded: Mapping[str, str] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Start the job now: on ``node`` if it is given, else on a new node of ``flavor``."""
+
+    job_id: str
+    site: str
+    node: str | None
+    flavor: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The job stays queued; ``position`` counts from 1; ``reason`` is for people."""
+
+    job_id: str
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """The job can never run as it is; ``reason`` and ``hint`` are for people."""
+
+    job_id: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """The plan: each queued job is in exactly one of the three, each in order of the queue."""
+
+    placements: tuple[Placement, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    impossible: tuple[Impossible, ...] = ()

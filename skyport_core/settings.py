@@ -1,0 +1,38 @@
+"""The core's limits and defaults, gathered from its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .model import JobState
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Deadlines (seconds) and defaults of the lifecycle; each is a trait of ``SkyPortCore``."""
+
+    allocate_timeout: float = 60.0
+    partition_timeout: float = 900.0
+    staging_timeout: float = 120.0
+    collect_timeout: float = 60.0
+    node_lost_timeout: float = 300.0
+    tunnel_wait: float = 90.0
+    probe_interval: float = 0.05
+    stop_grace: float = 5.0
+    suspect_time: float = 60.0
+    block_time: float = 600.0
+    max_attempts: int = 5
+    max_output: int = 10 * 2**30
+    default_cpus: float = 1.0
+    default_memory: int = 1024
+    tunnel_address: str = ""
+    tunnel_ports: tuple[int, int] = (20000, 29999)
+
+    def deadline(self, state: JobState, *, start_timeout: int, elastic: bool) -> float | None:
+        """Seconds a job may stay in ``state``; None where only its walltime limits it."""
+        return {
+            JobState.ALLOCATING: self.partition_timeout if elastic else self.allocate_timeout,
+            JobState.STAGING: self.staging_timeout,
+            JobState.STARTING: float(start_timeout),
+            JobState.COLLECTING: self.partition_timeout if elastic else self.collect_timeout,
+        }.get(state)

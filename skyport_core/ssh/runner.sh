@@ -1,0 +1,333 @@
+#!/bin/sh
+# Runs jobs on a node: sh runner.sh OPERATION JOB_ID [ARGUMENTS]
+#
+# Needs POSIX sh and its usual companions, and setsid where the shell has no job control.
+# All of a job lives in ~/.skyport/jobs/JOB_ID:
+#   stdout.log, stderr.log   what the job wrote
+#   .runner/job.sh           its environment, command and settings, as shell functions
+#   .runner/lock             who supervises it; made once by link(2), so a job never runs twice
+#   .runner/job              the job's first process, which leads its process group
+#   .runner/exit             exit status; written when no process of the job is left
+#   .runner/stop             a stop was asked for
+# A process is named by "PID BORN BOOT", so that a reused number is never taken for it.
+
+set -u
+LC_ALL=C
+export LC_ALL
+op=$1
+id=$2
+root=$HOME/.skyport
+dir=$root/jobs/$id
+own=$dir/.runner
+
+say() { printf 'skyport-runner %s\n' "$*"; }
+
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 70
+}
+
+pause() { sleep 0.05 2>/dev/null || sleep 1; }
+
+now() { date +%s; }
+
+has_proc() { [ -r "/proc/$$/stat" ]; }
+
+boot() {
+    line=-
+    { read -r line </proc/sys/kernel/random/boot_id; } 2>/dev/null
+    printf '%s\n' "$line"
+}
+
+# When a process started; fails for one that is gone or only waits to be reaped.
+born() {
+    if has_proc; then
+        { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
+        # shellcheck disable=SC2086
+        set -- ${line##*) }
+        [ "$1" != Z ] && [ "$1" != X ] || return 1
+        shift 19
+        printf '%s\n' "$1"
+    else
+        line=$(ps -o lstart= -p "$1" | tr -s ' ' _)
+        [ -n "$line" ] && printf '%s\n' "$line"
+    fi
+}
+
+name_of() { printf '%s %s %s\n' "$1" "$(born "$1")" "$(boot)"; }
+
+lives() { [ "$1" -gt 0 ] && [ "$3" = "$(boot)" ] && [ "$(born "$1")" = "$2" ]; }
+
+# Reads a record into pid, since and at.
+record() { { read -r pid since at <"$own/$1"; } 2>/dev/null; }
+
+supervised() { record lock && lives "$pid" "$since" "$at"; }
+
+report() {
+    state=absent
+    main=0
+    code=-
+    timed=0
+    if [ ! -f "$own/exit" ] && [ -f "$own/lock" ]; then
+        if supervised; then
+            state=running
+            record job && main=$pid
+        elif [ ! -f "$own/exit" ]; then
+            state=lost
+        fi
+    fi
+    if [ -f "$own/exit" ]; then
+        state=exited
+        read -r code timed <"$own/exit"
+    elif [ "$state" = absent ] && [ -f "$own/job.sh" ]; then
+        state=staged
+    fi
+    say "$state $main $code $timed"
+}
+
+# -- ending processes --------------------------------------------------------------------------
+
+# The job's process group, or 0 if its number may belong to somebody else by now.
+group() {
+    if [ ! -f "$own/exit" ] && record job && [ "$at" = "$(boot)" ]; then
+        present=$(born "$pid")
+        if [ -z "$present" ] || [ "$present" = "$since" ]; then
+            printf '%s\n' "$pid"
+            return
+        fi
+    fi
+    echo 0
+}
+
+# A process that nobody reaps would keep its group forever: zombies do not count.
+group_lives() {
+    [ "$1" -gt 0 ] && kill -0 -- "-$1" 2>/dev/null || return 1
+    has_proc || return 0
+    wanted=$1
+    for stat in /proc/[0-9]*/stat; do
+        { read -r line <"$stat"; } 2>/dev/null || continue
+        # shellcheck disable=SC2086
+        set -- ${line##*) }
+        [ "${3:-}" = "$wanted" ] && [ "$1" != Z ] && return 0
+    done
+    return 1
+}
+
+# Processes of the job in sessions of their own, as Jupyter's kernels are: they carry its mark.
+marked() {
+    has_proc || return 0
+    grep -ls "SKYPORT_JOB_ID=$id" /proc/[0-9]*/environ 2>/dev/null |
+        while read -r line; do
+            line=${line#/proc/}
+            printf '%s ' "${line%/environ}"
+        done
+}
+
+# TERM, then KILL after $1 seconds; returns once nothing of the job lives.
+terminate() {
+    pgid=$(group)
+    deadline=$(($(now) + $1))
+    signal=TERM
+    warned=
+    [ "$pgid" -gt 0 ] && kill -s TERM -- "-$pgid" 2>/dev/null
+    while :; do
+        leader=0
+        group_lives "$pgid" && leader=1
+        others=$(marked)
+        [ "$leader" = 0 ] && [ -z "$others" ] && return 0
+        if [ "$signal" = TERM ] && [ "$(now)" -ge "$deadline" ]; then
+            signal=KILL
+            deadline=$(($(now) + 15))
+        elif [ "$signal" = KILL ] && [ "$(now)" -ge "$deadline" ]; then
+            return 1
+        fi
+        if [ "$signal" = KILL ]; then
+            [ "$leader" = 1 ] && kill -s KILL -- "-$pgid" 2>/dev/null
+            # shellcheck disable=SC2086
+            [ -n "$others" ] && kill -s KILL $others 2>/dev/null
+        elif [ "$leader" = 0 ] && [ -z "$warned" ]; then
+            # The group had its chance to end these in good order.
+            # shellcheck disable=SC2086
+            kill -s TERM $others 2>/dev/null
+            warned=1
+        fi
+        pause
+    done
+}
+
+# -- running a job -----------------------------------------------------------------------------
+
+# Twice setsid: the first makes this process a group leader if it is not, so the second forks and
+# its parent returns. With "&" instead, the shell would make the job ignore SIGINT for good.
+spawn() {
+    if command -v setsid >/dev/null 2>&1; then
+        : "$(setsid setsid sh "$own/runner.sh" supervise "$id" "$mask" \
+            3>&1 >/dev/null 2>>"$own/supervisor.log" </dev/null)"
+    else
+        set -m
+        : "$(sh "$own/runner.sh" supervise "$id" "$mask" \
+            3>&1 >/dev/null 2>>"$own/supervisor.log" </dev/null &)"
+    fi
+}
+
+# Takes the lock with the record $1; fails if it is taken.
+take_lock() {
+    printf '%s\n' "$1" >"$own/lock.$$" || return 2
+    ln "$own/lock.$$" "$own/lock" 2>/dev/null
+    taken=$?
+    rm -f "$own/lock.$$"
+    return "$taken"
+}
+
+# Blanks that the real record overwrites in place: it can be written on a full disk too.
+reserve() { printf '%80s\n' '' >"$own/$1" || exit 1; }
+
+write_exit() {
+    printf '%-78s\n' "$1 $2" 1<>"$own/exit.new" && mv -f "$own/exit.new" "$own/exit"
+}
+
+limit_time() {
+    trap 'kill "$nap" 2>/dev/null; exit 0' TERM
+    sleep "$walltime" &
+    nap=$!
+    wait "$nap"
+    : >"$own/timed_out"
+    terminate "$grace"
+}
+
+supervise() {
+    trap '' HUP
+    . "$own/job.sh"
+    settings
+    reserve exit.new
+    reserve job.new
+    : >>"$dir/stdout.log" || exit 1
+    take_lock "$(name_of $$)" || exit 0
+    exec 3>&-
+    trap : TERM INT
+    timer=
+    if [ "$walltime" -gt 0 ]; then
+        limit_time &
+        timer=$!
+    fi
+    session=
+    command -v setsid >/dev/null 2>&1 && session=setsid || set -m
+    if [ "$merge" = 1 ]; then
+        launch >>"$dir/stdout.log" 2>&1
+    else
+        launch >>"$dir/stdout.log" 2>>"$dir/stderr.log"
+    fi
+    code=$?
+    [ -n "$timer" ] && [ ! -e "$own/timed_out" ] && kill -s TERM "$timer" 2>/dev/null
+    terminate 2
+    timed=0
+    [ -e "$own/timed_out" ] && timed=1
+    write_exit "$code" "$timed"
+    tell_watchers
+}
+
+launch() {
+    $session env -i HOME="$HOME" USER="${USER:-$(id -un)}" LOGNAME="${USER:-$(id -un)}" \
+        PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}" SHELL="${SHELL:-/bin/sh}" \
+        LANG="${LANG:-C.UTF-8}" SKYPORT_JOB_ID="$id" \
+        sh "$own/runner.sh" launch "$id" "$mask" </dev/null
+}
+
+become_job() {
+    trap - HUP
+    printf '%-78s\n' "$(name_of $$)" 1<>"$own/job.new" && mv -f "$own/job.new" "$own/job" ||
+        fail "Cannot record the job's process in $own."
+    [ -e "$own/stop" ] && exit 143
+    . "$own/job.sh"
+    settings
+    umask "$mask"
+    unset LC_ALL
+    if [ -n "$workdir" ]; then
+        mkdir -p -- "$workdir" && cd -- "$workdir" || exit 126
+    fi
+    set +u
+    environment
+    job
+}
+
+tell_watchers() {
+    for fifo in "$root/watch/$(uname -n)".*; do
+        # Opened for both ways, a FIFO that nobody reads does not block.
+        [ -p "$fifo" ] && printf '%s\n' "$id" 1<>"$fifo"
+    done
+}
+
+# -- operations --------------------------------------------------------------------------------
+
+cd -- "$HOME" || exit 71
+mask=$(umask)
+umask 077
+
+case $op in
+prepare)
+    mkdir -p -- "$own" || exit 1
+    chmod 700 "$root" "$root/jobs" "$dir" || exit 1
+    say "dir $(pwd -P)/.skyport/jobs/$id"
+    report
+    ;;
+start)
+    [ -f "$own/job.sh" ] && [ ! -f "$own/lock" ] && { spawn || fail "The job's supervisor did not start."; }
+    while [ ! -f "$own/job" ] && [ ! -f "$own/exit" ] && supervised; do
+        sleep 0.01 2>/dev/null || sleep 1
+    done
+    report
+    [ -f "$own/lock" ] || cat "$own/supervisor.log" >&2
+    ;;
+supervise)
+    mask=$3
+    supervise
+    ;;
+launch)
+    mask=$3
+    become_job
+    ;;
+status) report ;;
+stop)
+    mkdir -p -- "$own"
+    : >"$own/stop"
+    if [ ! -f "$own/lock" ]; then
+        reserve exit.new
+        take_lock '0 0 -' && write_exit 143 0
+    fi
+    while [ ! -f "$own/job" ] && [ ! -f "$own/exit" ] && supervised; do pause; done
+    terminate "$3" || fail "Processes of the job cannot be killed: $(marked)"
+    deadline=$(($(now) + 20))
+    while [ ! -f "$own/exit" ] && supervised && [ "$(now)" -lt "$deadline" ]; do pause; done
+    report
+    ;;
+remove)
+    [ ! -f "$own/exit" ] && supervised && fail "The job still runs."
+    rm -rf -- "$dir"
+    [ -e "$dir" ] && exit 1
+    report
+    ;;
+room)
+    dd if=/dev/zero of="$own/room" bs=1024 count="$3"
+    code=$?
+    rm -f "$own/room"
+    say "room $code"
+    ;;
+watch)
+    mkdir -p -- "$root/watch" || exit 1
+    fifo=$root/watch/$(uname -n)
+    for old in "$fifo".*; do
+        kill -0 "${old##*.}" 2>/dev/null || rm -f "$old"
+    done
+    fifo=$fifo.$$
+    rm -f "$fifo"
+    mkfifo "$fifo" || exit 1
+    exec 4<>"$fifo"
+    cat <&4 &
+    printf 'skyport-watch ready\n'
+    # The connection's end is the end of standard input.
+    while read -r line; do :; done
+    kill $!
+    rm -f "$fifo"
+    ;;
+*) fail "Unknown operation $op." ;;
+esac

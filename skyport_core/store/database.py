@@ -1,0 +1,166 @@
+"""One database, SQLite or PostgreSQL, with transactions that only read and ones that write."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from .errors import DatabaseUnusable
+
+BUSY_TIMEOUT = 30
+"""Seconds that a transaction on SQLite waits for another process's."""
+
+CONNECT_TIMEOUT = 10
+"""Seconds to reach PostgreSQL."""
+
+COMMAND_TIMEOUT = 60
+"""Seconds for one statement on PostgreSQL, so that a dead server is noticed."""
+
+
+class Database:
+    """Connections to one database.
+
+    On SQLite the writers of this process take turns in the order they came, which its own
+    busy-waiting would not give.
+
+    Parameters
+    ----------
+    db_url : str
+        ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
+        ``postgresql://user:password@host:port/name``.
+
+    Raises
+    ------
+    DatabaseUnusable
+        The address is malformed, names another kind of database, or its driver is missing.
+    """
+
+    def __init__(self, db_url: str) -> None:
+        url = _parse(db_url)
+        self.name = url.render_as_string(hide_password=True)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._turn = asyncio.Lock()
+        if self.is_sqlite:
+            _prepare_file(url, self.name)
+            self._engine = _sqlite_engine(url)
+        else:
+            self._engine = _postgresql_engine(url)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one state of the database and changes nothing."""
+        async with self._engine.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end of the block, or undone by an exception."""
+        async with AsyncExitStack() as stack:
+            if self.is_sqlite:
+                await stack.enter_async_context(self._turn)
+            connection = await stack.enter_async_context(self._engine.connect())
+            connection = await connection.execution_options(skyport_write=True)
+            async with connection.begin():
+                yield connection
+
+    async def insert_new(
+        self, connection: AsyncConnection, table: sa.Table, key: list[str], values: dict[str, Any]
+    ) -> bool:
+        """Insert a row unless one with the same unique ``key`` columns exists; tells which."""
+        statement = self._insert(table).values(values).on_conflict_do_nothing(index_elements=key)
+        return (await connection.execute(statement)).rowcount == 1
+
+    async def upsert(
+        self, connection: AsyncConnection, table: sa.Table, key: list[str], values: dict[str, Any]
+    ) -> None:
+        """Insert a row, or change the one with the same ``key`` columns."""
+        rest = {name: value for name, value in values.items() if name not in key}
+        statement = self._insert(table).values(values)
+        await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=rest))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    def _insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+
+def _parse(db_url: str) -> sa.URL:
+    try:
+        url = sa.make_url(db_url)
+    except ArgumentError as error:
+        raise DatabaseUnusable(
+            "The database's address is malformed; give sqlite:////absolute/path or"
+            " postgresql://user:password@host:port/name."
+        ) from error
+    backend = "postgresql" if url.drivername == "postgres" else url.drivername.partition("+")[0]
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise DatabaseUnusable(
+                "A database in memory would forget the jobs; give sqlite:////absolute/path."
+            )
+        return url.set(drivername="sqlite+aiosqlite")
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+asyncpg")
+    raise DatabaseUnusable(
+        f"A database of the kind {backend!r} is not supported; use sqlite or postgresql."
+    )
+
+
+def _prepare_file(url: sa.URL, name: str) -> None:
+    # Made here, so that it is readable by its owner alone; SQLite gives its side files the same
+    # mode.
+    path = Path(str(url.database))
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise DatabaseUnusable(
+            f"The database {name} cannot be opened: {error.strerror}. Its folder must exist and"
+            " be writable."
+        ) from error
+
+
+def _sqlite_engine(url: sa.URL) -> AsyncEngine:
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+
+    @sa.event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: DBAPIConnection, _record: object) -> None:
+        # Transactions begin where _begin says, not where the driver guesses.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @sa.event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A writer takes the lock before it reads: what it read is then still true when it writes.
+        write = connection.get_execution_options().get("skyport_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _postgresql_engine(url: sa.URL) -> AsyncEngine:
+    try:
+        return create_async_engine(
+            url,
+            pool_pre_ping=True,
+            connect_args={"timeout": CONNECT_TIMEOUT, "command_timeout": COMMAND_TIMEOUT},
+        )
+    except ModuleNotFoundError as error:
+        raise DatabaseUnusable(
+            "PostgreSQL needs the package asyncpg; install it with"
+            " pip install 'skyport[postgresql]'."
+        ) from error

@@ -1,0 +1,132 @@
+"""The core's memory: jobs with their events and secrets, partitions, drained nodes."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from cryptography.fernet import MultiFernet
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from . import schema
+from .database import Database
+from .errors import DatabaseUnusable
+from .events import Events
+from .jobs import Jobs
+from .partitions import Partitions
+from .tables import drains, job_secrets, meta
+from .vault import Vault, keyring
+
+_DIGEST_KEY = "digest_key"
+
+
+class Store(Jobs, Events, Partitions):
+    """Jobs, events, secrets, partitions and drains in one database.
+
+    Made by :meth:`open`. Every method is one transaction: it happens entirely or not at all, also
+    when the process is killed in its midst. All datetimes are aware and in UTC.
+
+    Attributes
+    ----------
+    changes : Changes
+        Wakes tasks of this process after a job changed.
+    """
+
+    @classmethod
+    async def open(
+        cls, db_url: str, secret_key: bytes | MultiFernet, *, upgrade: bool = True
+    ) -> Store:
+        """Connect, and bring the schema up to date.
+
+        Parameters
+        ----------
+        db_url : str
+            ``sqlite:////absolute/path`` or ``postgresql://user:password@host:port/name``.
+        secret_key : bytes or MultiFernet
+            Fernet key that encrypts the jobs' secrets.
+        upgrade : bool
+            False: refuse a database whose schema is older instead of changing it.
+
+        Raises
+        ------
+        DatabaseUnusable
+            The database cannot be reached, or its schema is newer (or older) than this release's.
+        WrongSecretKey
+            The database was written under another secret key.
+        """
+        keys = keyring(secret_key)
+        database = Database(db_url)
+        try:
+            await (schema.upgrade(database) if upgrade else schema.check(database))
+            vault = Vault(keys, await _digest_key(database, keys))
+        except (OSError, DBAPIError) as error:
+            await database.close()
+            raise DatabaseUnusable(
+                f"The database {database.name} cannot be used: {error}. Check its address and"
+                " that it is running."
+            ) from error
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database, vault)
+
+    async def close(self) -> None:
+        """Close all connections; the store cannot be used afterwards."""
+        await self._database.close()
+
+    async def set_drain(self, site: str, node: str, reason: str | None) -> None:
+        """Give a node no more jobs, for ``reason``; None: use it again."""
+        async with self._database.write() as connection:
+            if reason is None:
+                await connection.execute(
+                    sa.delete(drains).where(drains.c.site == site, drains.c.node == node)
+                )
+            else:
+                values = {"site": site, "node": node, "reason": reason}
+                await self._database.upsert(connection, drains, ["site", "node"], values)
+
+    async def drains(self) -> dict[tuple[str, str], str]:
+        """The drained nodes: (site, node) to the reason."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(sa.select(drains))).all()
+        return {(row.site, row.node): row.reason for row in rows}
+
+    async def get_meta(self, key: str) -> str | None:
+        """A remembered text, or None."""
+        async with self._database.read() as connection:
+            return await _read_meta(connection, key)
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Remember a text under ``key``."""
+        if key == _DIGEST_KEY:
+            raise ValueError(f"{key!r} is the store's own.")
+        async with self._database.write() as connection:
+            await self._database.upsert(connection, meta, ["key"], {"key": key, "value": value})
+
+    async def rotate_keys(self) -> None:
+        """Encrypt all secrets under the first key, so that the older keys can be given up."""
+        async with self._database.write() as connection:
+            token = await connection.scalar(
+                sa.select(meta.c.value).where(meta.c.key == _DIGEST_KEY)
+            )
+            rotated = self._vault.rotate(str(token).encode()).decode()
+            await connection.execute(
+                sa.update(meta).where(meta.c.key == _DIGEST_KEY).values(value=rotated)
+            )
+            for row in (await connection.execute(sa.select(job_secrets))).all():
+                await connection.execute(
+                    sa.update(job_secrets)
+                    .where(job_secrets.c.job_id == row.job_id)
+                    .values(token=self._vault.rotate(row.token))
+                )
+
+
+async def _read_meta(connection: AsyncConnection, key: str) -> str | None:
+    value: str | None = await connection.scalar(sa.select(meta.c.value).where(meta.c.key == key))
+    return value
+
+
+async def _digest_key(database: Database, keys: MultiFernet) -> str:
+    values = {"key": _DIGEST_KEY, "value": Vault.new_digest_key(keys)}
+    async with database.write() as connection:
+        await database.insert_new(connection, meta, ["key"], values)
+        return str(await _read_meta(connection, _DIGEST_KEY))

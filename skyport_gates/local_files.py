@@ -1,0 +1,55 @@
+"""Small helpers over the files and processes of the local SSH server; no third-party imports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_SUN_PATH_LIMIT = 100
+"""Bytes that fit into a Unix socket's address on every platform (the limit is 104 or 108)."""
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, in one step (never half a file)."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def process_start(pid: int) -> str | None:
+    """When a process started, as an opaque text, or None if it does not live (zombies do not).
+
+    Together with the process id it names one process for as long as the machine runs.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    state, start = fields[0], fields[19]
+    return None if state in "ZX" else start
+
+
+@contextlib.contextmanager
+def control_address(home: Path) -> Iterator[str]:
+    """An address for ``home/control.sock`` that is short enough for a Unix socket."""
+    path = str(home / "control.sock")
+    if len(os.fsencode(path)) <= _SUN_PATH_LIMIT:
+        yield path
+        return
+    folder = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/control.sock"
+    finally:
+        os.close(folder)

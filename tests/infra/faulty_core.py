@@ -1,0 +1,54 @@
+"""The core's own program, killing itself (SIGKILL) at a named point of a job's life, once.
+
+SKYPORT_TEST_FAULT names the point as ``before:STATE`` or ``after:STATE``: just before or just
+after a change of a job into STATE is committed. SKYPORT_TEST_FAULT_MARK is a file that is made
+when it fires; while the file exists the core lives on, so that the next start goes through.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from skyport_core.app import main
+from skyport_core.model import Job, JobState
+from skyport_core.store import Store
+
+_WHEN, _, _STATE = os.environ["SKYPORT_TEST_FAULT"].partition(":")
+_MARK = Path(os.environ["SKYPORT_TEST_FAULT_MARK"])
+_FAULT_STATE = JobState(_STATE)
+
+_update_job, _put_job = Store.update_job, Store.put_job
+
+
+def _die(when: str) -> None:
+    if when == _WHEN and not _MARK.exists():
+        _MARK.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def _faulty_update(self: Store, job: Job, *args: Any, **changes: Any) -> Job:
+    entering = changes.get("state") == _FAULT_STATE and job.state != _FAULT_STATE
+    if entering:
+        _die("before")
+    changed = await _update_job(self, job, *args, **changes)
+    if entering:
+        _die("after")
+    return changed
+
+
+async def _faulty_put(self: Store, *args: Any, **options: Any) -> tuple[Job, bool]:
+    if _FAULT_STATE is JobState.QUEUED:
+        _die("before")
+    job, created = await _put_job(self, *args, **options)
+    if _FAULT_STATE is JobState.QUEUED and created:
+        _die("after")
+    return job, created
+
+
+if __name__ == "__main__":
+    Store.update_job = _faulty_update  # type: ignore[method-assign]
+    Store.put_job = _faulty_put  # type: ignore[method-assign]
+    main()
