@@ -42,24 +42,28 @@ def filled(text: str) -> str:
     def fill(match: re.Match[str]) -> str:
         module, _, name = match["name"].partition(":")
         found = getattr(importlib.import_module(module), name)
-        rows = trait_rows(found) if match["kind"] == "traits" else field_rows(found)
-        return match["head"] + table(rows) + match["tail"]
+        if match["kind"] == "traits":
+            rows = table("option", trait_rows(found))
+        else:
+            rows = table("field", field_rows(found))
+        return match["head"] + rows + match["tail"]
 
     return TABLE.sub(fill, text)
 
 
-def table(rows: Iterable[tuple[str, str, str]]) -> str:
+def table(first: str, rows: Iterable[tuple[str, str, str]]) -> str:
     """A Markdown table of name, default and meaning."""
-    lines = ["| option | default | meaning |", "|---|---|---|"]
+    lines = [f"| {first} | default | meaning |", "|---|---|---|"]
     lines += [f"| `{name}` | {default} | {cell(text)} |" for name, default, text in rows]
     return "\n".join(lines) + "\n"
 
 
 def cell(text: str) -> str:
-    """Text that fits into one cell: paragraphs joined, without examples, pipes escaped."""
+    """Text that fits into one cell: paragraphs joined, without examples, special signs escaped."""
     paragraphs = [part for part in inspect.cleandoc(text).split("\n\n") if part[:1].strip()]
     joined = " ".join(" ".join(paragraphs).split())
-    return re.sub(r":$", ".", joined.replace("``", "`")).replace("|", r"\|")
+    joined = joined.replace("``", "`").replace("|", r"\|").replace("<", "&lt;")
+    return re.sub(r":$", ".", joined)
 
 
 def trait_rows(cls: type[HasTraits]) -> Iterator[tuple[str, str, str]]:
@@ -80,8 +84,9 @@ def trait_default(cls: type[HasTraits], name: str, trait: TraitType[Any, Any]) -
 
 
 def field_rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
-    """The fields of a request."""
-    for name, field in model.model_fields.items():
+    """The fields of a request, the required ones first."""
+    fields = model.model_fields.items()
+    for name, field in sorted(fields, key=lambda item: not item[1].is_required()):
         yield name, field_default(field), field_text(field)
 
 

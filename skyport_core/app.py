@@ -24,6 +24,7 @@ from .core import Core
 from .lock import HomeLock, HomeLockedError
 from .scheduling import FCFS
 from .settings import Settings
+from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
 from .store import upgrade_db
 
@@ -62,7 +63,8 @@ class CoreApplication(Application):
     ).tag(config=True)
 
     aliases = {
-        ("f", "config"): "CoreApplication.config_file",
+        "f": "CoreApplication.config_file",
+        "config": "CoreApplication.config_file",
         "home": "CoreApplication.home",
         "db-url": "CoreApplication.db_url",
         "log-level": "Application.log_level",
@@ -120,7 +122,7 @@ class UpgradeDB(CoreApplication):
 
     def start(self) -> None:
         """Run the migrations."""
-        upgrade_db(self.db_url)
+        asyncio.run(upgrade_db(self.db_url))
         self.log.info("The database %s is up to date", self.db_url.rpartition("@")[2])
 
 
@@ -287,15 +289,21 @@ class SkyPortCore(CoreApplication):
             gates=self.make_gates(),
             policy=self.policy_class(),
             settings=self.make_settings(),
-            pool_options={
-                "connect_timeout": self.connect_timeout,
-                "keepalive_interval": self.keepalive_interval,
-                "keepalive_count": self.keepalive_count,
-            },
+            make_pool=self.make_pool,
             socket_path=Path(self.socket_path),
             allowed_uids=frozenset(pwd.getpwnam(user).pw_uid for user in self.allowed_users),
             refresh_interval=self.refresh_interval,
             reap_interval=self.reap_interval,
+            log=self.log,
+        )
+
+    def make_pool(self, identity: SSHIdentity) -> ConnectionPool:
+        """The pool of SSH connections, as configured."""
+        return ConnectionPool(
+            identity,
+            connect_timeout=self.connect_timeout,
+            keepalive_interval=self.keepalive_interval,
+            keepalive_count=self.keepalive_count,
             log=self.log,
         )
 

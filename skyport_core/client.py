@@ -48,7 +48,7 @@ _READ_BUFFER = 2**18
 View = TypeVar("View", bound=BaseModel)
 
 
-class CoreUnavailable(Exception):  # noqa: N818 - reads as what happened
+class CoreUnavailable(Exception):
     """The core cannot be reached; the message says at which socket, why and what to look at."""
 
 

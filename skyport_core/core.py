@@ -7,7 +7,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from skyport_gates.gate import Gate, GateContext
@@ -44,6 +44,8 @@ class Core:
         SQLite or PostgreSQL.
     gates : mapping of str to Gate
         By site name; configured but not started.
+    make_pool : callable
+        Makes the pool of SSH connections for an identity.
     socket_path : Path
         Where the Unix door is made.
     allowed_uids : collection of int
@@ -60,7 +62,7 @@ class Core:
         gates: Mapping[str, Gate],
         policy: Policy,
         settings: Settings,
-        pool_options: Mapping[str, float],
+        make_pool: Callable[[SSHIdentity], ConnectionPool],
         socket_path: Path,
         allowed_uids: frozenset[int],
         refresh_interval: float,
@@ -73,7 +75,7 @@ class Core:
         self._gates = gates
         self._policy = policy
         self._settings = settings
-        self._pool_options = pool_options
+        self._make_pool = make_pool
         self._socket_path = socket_path
         self._allowed_uids = allowed_uids
         self._refresh_interval = refresh_interval
@@ -121,7 +123,7 @@ class Core:
             log=self.log,
         )
         queue: WorkQueue[str] = WorkQueue()
-        self._pool = ConnectionPool(identity, log=self.log, **self._pool_options)
+        self._pool = self._make_pool(identity)
         self._attachments = Attachments(self._pool, self._sites, self._settings, queue.add)
         self._partitions = PartitionReconciler(
             self._store,

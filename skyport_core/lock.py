@@ -41,7 +41,9 @@ class HomeLock:
             if not takeover or holder is None:
                 os.close(descriptor)
                 who = f"process {holder}" if holder else "another process"
-                raise HomeLockedError(f"{who} already runs a core with the home {self._path.parent}")
+                raise HomeLockedError(
+                    f"{who} already runs a core with the home {self._path.parent}"
+                )
             self._replace(descriptor, holder)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

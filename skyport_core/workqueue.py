@@ -14,7 +14,7 @@ class _End:
     """Lies in a closed queue; whoever finds it leaves it for the next."""
 
 
-class QueueClosed(Exception):  # noqa: N818 - the end of work, like StopIteration
+class QueueClosed(Exception):
     """The queue was closed: no more keys will come."""
 
 

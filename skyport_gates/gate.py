@@ -62,6 +62,10 @@ class NotAuthorized(GateError):
     """The gate's credential is missing, expired or lacks a right; an admin must act."""
 
 
+class ConfigurationError(GateError):
+    """The gate's own configuration cannot work; an admin must change it."""
+
+
 class InvalidRequest(GateError):
     """The request can never work as it is; trying again is useless."""
 
@@ -289,7 +293,7 @@ class StaticGate(Gate):
     """A gate over nodes that are always there: it offers them and makes nothing."""
 
     @abc.abstractmethod
-    async def nodes(self) -> list[Node]:  # type: ignore[valid-type]
+    async def nodes(self) -> list[Node]:
         """The nodes with their present health. Answers from a cache; never slow."""
         raise NotImplementedError
 
@@ -301,7 +305,7 @@ class StaticGate(Gate):
         """Always PartitionNotFound."""
         raise PartitionNotFound(f"Site {self.name!r} has no partition {name!r}.")
 
-    async def list(self) -> list[Partition]:  # type: ignore[valid-type]
+    async def list(self) -> list[Partition]:
         """Always empty."""
         return []
 

@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+import asyncssh
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from .gate import Flavor
 
@@ -29,8 +37,20 @@ def _as_tuple(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def public_key(line: str) -> str:
+    """A public key in its shortest OpenSSH form, without comment. ValueError if it is none."""
+    try:
+        text = asyncssh.import_public_key(line).export_public_key().decode()
+    except asyncssh.KeyImportError:
+        raise ValueError(
+            f"{line[:60]!r} is not a public key; write one line such as 'ssh-ed25519 AAAA…'"
+        ) from None
+    return " ".join(text.split()[:2])
+
+
 Memory = Annotated[int, BeforeValidator(parse_memory)]
-Keys = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+PublicKey = Annotated[str, AfterValidator(public_key)]
+Keys = Annotated[tuple[PublicKey, ...], BeforeValidator(_as_tuple)]
 HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
 
 
@@ -104,7 +124,7 @@ def parse_inventory(entries: Sequence[Mapping[str, Any]]) -> tuple[NodeConfig, .
     nodes = []
     faults = []
     for number, entry in enumerate(entries, start=1):
-        title = f"node {entry.get('name') or f'number {number}'!s}"
+        title = f"node {entry.get('name', f'number {number}')}"
         try:
             nodes.append(NodeConfig.model_validate(dict(entry)))
         except ValidationError as error:

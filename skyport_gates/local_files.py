@@ -41,6 +41,32 @@ def process_start(pid: int) -> str | None:
     return None if state in "ZX" else start
 
 
+def live_jobs(homes_dir: Path) -> bool:
+    """Whether a job below one of the homes lives.
+
+    The program that runs jobs on nodes keeps ``.skyport/jobs/ID/.runner/lock`` in the login's
+    home: process id, start time and boot id of the job's supervisor. ``exit`` beside it says that
+    the job has ended.
+    """
+    boot = _boot_id()
+    for record in homes_dir.glob("*/.skyport/jobs/*/.runner/lock"):
+        try:
+            pid, start, at = record.read_text(encoding="utf-8").split()
+            lives = at == boot and process_start(int(pid)) == start
+            if lives and not record.with_name("exit").exists():
+                return True
+        except (OSError, ValueError):
+            continue  # removed meanwhile, or not a record
+    return False
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return "-"
+
+
 @contextlib.contextmanager
 def control_address(home: Path) -> Iterator[str]:
     """An address for ``home/control.sock`` that is short enough for a Unix socket."""

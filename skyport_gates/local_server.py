@@ -31,7 +31,7 @@ from pathlib import Path
 
 import asyncssh
 
-from .local_files import control_address, process_start, write_private
+from .local_files import control_address, live_jobs, process_start, write_private
 from .local_session import WINDOW, CertificateLogins, Homes, LoginServer
 
 log = logging.getLogger("skyport.local")
@@ -142,18 +142,6 @@ def listen_control(home: Path) -> socket.socket:
     path.chmod(0o600)
     sock.listen(16)
     return sock
-
-
-def live_jobs(homes_dir: Path) -> bool:
-    """Whether a process recorded in ``.skyport/jobs/*/pid`` of any home lives."""
-    for record in homes_dir.glob("*/.skyport/jobs/*/pid"):
-        try:
-            pid = int(record.read_text().split()[0])
-        except (OSError, ValueError, IndexError):
-            continue  # being written, or removed meanwhile
-        if process_start(pid) is not None:
-            return True
-    return False
 
 
 class Server:

@@ -11,7 +11,7 @@ GROUP = "skyport.gates"
 """Entry-point group in which a package announces its gates."""
 
 
-class PluginError(Exception):
+class PluginError(ValueError):
     """A gate's class could not be loaded; the message names it and says why."""
 
 

@@ -120,4 +120,3 @@ def host_port(url: str) -> str:
         raise ValueError(f"{url} is not reachable over TCP")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
 from skyport_core.wire import FlavorView
 
 from .options import Limits, OptionError, UserOptions, parse
+
+Number = TypeVar("Number", int, float)
 
 TEMPLATE = "options_form.html"
 WALLTIMES = (1800, 3600, 7200, 14400, 28800, 43200, 86400, 2 * 86400, 7 * 86400)
@@ -178,7 +181,7 @@ def _selected(chosen: UserOptions, sites: Mapping[str, Sequence[Machine]]) -> st
 def _contents(flavor: FlavorView) -> str:
     parts = [f"{flavor.cpus:g} CPUs", f"{_gib(flavor.memory):g} GiB"]
     if flavor.gpus:
-        parts.append(f"{flavor.gpus} × {flavor.gpu_type or 'GPU'}")
+        parts.append(f"{flavor.gpus} x {flavor.gpu_type or 'GPU'}")
     if flavor.price is not None:
         parts.append(f"${flavor.price:.4g} per hour")
     return ", ".join(parts)
@@ -189,7 +192,9 @@ def _free(flavor: FlavorView) -> str:
     if flavor.free_cpus is not None and flavor.free_memory is not None:
         if flavor.free_cpus <= 0 or flavor.free_memory <= 0:
             return "All in use now: a server waits for its turn"
-        text = f"Free now for one server: {flavor.free_cpus:g} CPUs, {_gib(flavor.free_memory):g} GiB"
+        text = (
+            f"Free now for one server: {flavor.free_cpus:g} CPUs, {_gib(flavor.free_memory):g} GiB"
+        )
         return f"{text}, {flavor.free_gpus} GPUs" if flavor.gpus else text
     if flavor.available_nodes is not None and flavor.capacity is not None:
         return f"{flavor.available_nodes} of {flavor.capacity} machines can be had now"
@@ -216,7 +221,7 @@ def _gib(memory: float | None) -> float | None:
     return None if memory is None else round(memory / 1024, 2)
 
 
-def _least(value: float | None, limit: float | None) -> float | None:
+def _least(value: Number | None, limit: Number | None) -> Number | None:
     if value is None or limit is None:
         return limit if value is None else value
     return min(value, limit)

@@ -231,9 +231,7 @@ def _place(options: UserOptions, limits: Limits) -> tuple[str | None, str | None
     return site, flavor
 
 
-def _at_most(
-    field: str, value: float | None, limit: float | None, unit: str = ""
-) -> None:
+def _at_most(field: str, value: float | None, limit: float | None, unit: str = "") -> None:
     if value is not None and limit is not None and value > limit:
         raise OptionError(
             field, f"Option {field}={value:g} is not allowed: at most {limit:g}{unit}."

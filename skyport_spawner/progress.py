@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import TypedDict
 
 from markupsafe import Markup, escape
 from typing_extensions import NotRequired
 
+from skyport_core.client import CoreClient, CoreError, CoreUnavailable
 from skyport_core.model import JobState
 from skyport_core.wire import EventView
 
+RETRY = 1.0
+"""Seconds between two tries while the core is away."""
+
 
 class ProgressEvent(TypedDict):
-    """What ``Spawner.progress()`` yields; unknown keys reach the page's event stream as they are."""
+    """What ``Spawner.progress()`` yields; keys that the hub does not know reach its clients too."""
 
     progress: int
     message: str
@@ -111,3 +119,55 @@ def waiting_event(message: str, *, at_least: int, button: Markup) -> ProgressEve
     return ProgressEvent(
         progress=at_least, message=message, html_message=str(escape(message) + button)
     )
+
+
+async def follow(
+    client: CoreClient,
+    job_id: Callable[[], str],
+    accepted: asyncio.Event,
+    button: Markup,
+    log: logging.Logger,
+) -> AsyncGenerator[ProgressEvent, None]:
+    """All events of a start so far, then each new one, until the server runs or has ended.
+
+    Parameters
+    ----------
+    client
+        The core.
+    job_id
+        Gives the job's id; asked once ``accepted`` is set.
+    accepted
+        Set when the core has the job.
+    button
+        What cancels the start.
+    log
+        Where the core's refusals go; the stream then ends early.
+    """
+    last, percent = 0, 0
+    if not accepted.is_set():
+        yield waiting_event("Asking Sky Port for a server", at_least=percent, button=button)
+        await accepted.wait()
+    job = job_id()
+    while True:
+        try:
+            async with aclosing(client.events(job, after=last)) as events:
+                async for event in events:
+                    place = await _position(client, job) if event.state is JobState.QUEUED else None
+                    entry = progress_event(event, at_least=percent, button=button, position=place)
+                    last, percent = event.seq, entry["progress"]
+                    yield entry
+                    if event.state is JobState.RUNNING or event.state.final:
+                        return
+            return
+        except CoreUnavailable:
+            message = "Sky Port does not answer now; waiting for it"
+            yield waiting_event(message, at_least=percent, button=button)
+        except CoreError as error:
+            log.warning("Cannot show the progress of job %s: %s", job, error)
+            return
+        await asyncio.sleep(RETRY)
+
+
+async def _position(client: CoreClient, job_id: str) -> int | None:
+    job = await client.get_job(job_id)
+    return None if job is None else job.position

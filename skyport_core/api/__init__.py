@@ -2,13 +2,12 @@
 
 from .application import make_application
 from .doors import DoorError, UnixDoor, unix_door
-from .services import InfoService, JobService, JobStore, ServiceError, Services, SiteService
+from .services import InfoService, JobService, ServiceError, Services, SiteService
 
 __all__ = [
     "DoorError",
     "InfoService",
     "JobService",
-    "JobStore",
     "ServiceError",
     "Services",
     "SiteService",

@@ -18,12 +18,11 @@ from pathlib import Path
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
+from tornado.web import Application
 
-from .application import HEARTBEAT, make_application
 from .caller import Caller
 from .errors import ApiError
 from .handler import Running
-from .services import Services
 
 MAX_PATH = 107
 """Bytes that Linux leaves for the path of a socket (``sun_path`` less its closing zero)."""
@@ -93,14 +92,10 @@ class UnixDoor:
             await asyncio.wait(self._running, timeout=CLOSE_TIMEOUT)
 
 
-def unix_door(
-    services: Services,
-    path: str | os.PathLike[str],
-    *,
-    allowed_uids: Collection[int] = (),
-    heartbeat: float = HEARTBEAT,
+async def unix_door(
+    application: Application, path: str | os.PathLike[str], *, allowed_uids: Collection[int] = ()
 ) -> UnixDoor:
-    """Serve the API on a Unix socket; needs a running event loop.
+    """Serve the API on a Unix socket.
 
     The socket is for its owner alone (0600) unless ``allowed_uids`` names others: then the
     file's mode lets everybody connect, and who really may is decided by the peer's credentials.
@@ -108,15 +103,13 @@ def unix_door(
 
     Parameters
     ----------
-    services : Services
-        The rest of the core.
+    application : Application
+        Made by :func:`~.application.make_application`, and served by this door only.
     path : path
         Where the socket is made; its folder is made too if missing (0700, or 0711 when others
         may come in).
     allowed_uids : collection of int
         Users that may call besides root and the core's own user.
-    heartbeat : float
-        Seconds between two signs of life in a stream of events.
 
     Raises
     ------
@@ -124,9 +117,8 @@ def unix_door(
         The path is too long, in an unsafe folder, not a socket, or served by another core.
     """
     path = Path(path)
-    for_others = bool(set(allowed_uids) - {0, os.geteuid()})
-    listener = _listen(path, for_others)
-    application = make_application(services, PeerIdentity(allowed_uids), heartbeat=heartbeat)
+    application.settings["identify"] = PeerIdentity(allowed_uids)
+    listener = _listen(path, for_others=bool(set(allowed_uids) - {0, os.geteuid()}))
     server = HTTPServer(application, max_body_size=MAX_DRAIN)
     server.add_socket(listener)
     return UnixDoor(server, application.settings["running"], path, path.stat().st_ino)

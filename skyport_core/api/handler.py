@@ -46,10 +46,9 @@ class ApiHandler(RequestHandler):
     caller: Caller
     request_id: str
 
-    def initialize(self, services: Services, identify: Identify) -> None:
+    def initialize(self, services: Services) -> None:
         """Take over what :func:`~.application.make_application` hands to every handler."""
         self.services = services
-        self._identify = identify
         self._body = bytearray()
         self._too_large = False
 
@@ -71,7 +70,10 @@ class ApiHandler(RequestHandler):
             running: Running = self.settings["running"]
             running.add(task)
             task.add_done_callback(running.discard)
-        self.caller = self._identify(self.request)
+        identify: Identify | None = self.settings.get("identify")
+        if identify is None:
+            raise ApiError(403, "forbidden", "This door does not know its callers.")
+        self.caller = identify(self.request)
 
     def data_received(self, chunk: bytes) -> None:
         """Collect the body; what goes beyond the limit is read and dropped."""

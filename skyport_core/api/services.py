@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..model import Event, Job, JobKind, JobState
+from ..model import Job
+from ..store import Store
 from ..wire import FlavorView, Health, JobRequest, NodeView, SiteView
 
 
@@ -51,10 +50,11 @@ class JobService(Protocol):
         ``store.Different`` when the id belongs to another owner or to other content.
         """
 
-    async def cancel(self, job_id: str, owner: str) -> Job | None:
+    async def cancel(self, job_id: str, owner: str | None) -> Job | None:
         """Have a job end, whatever state it is in; returns at once, idempotent.
 
-        None when there is no such job: the id is then remembered as deleted, in ``owner``'s name.
+        None when there is no such job: the id is then remembered as deleted. Raises
+        ``store.Different`` when the job is not ``owner``'s; None may end anybody's.
         """
 
     async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:
@@ -87,51 +87,11 @@ class InfoService(Protocol):
         """Version, identity, uptime and the number of jobs."""
 
 
-class Subscription(Protocol):
-    """Tells of the stored changes of one job."""
-
-    async def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a change since the last wait; False when ``timeout`` seconds passed."""
-
-
-class Changes(Protocol):
-    """The changes of all jobs."""
-
-    def subscribe(self, job_id: str) -> AbstractContextManager[Subscription]:
-        """Watch one job for as long as the context is open."""
-
-
-class JobStore(Protocol):
-    """The part of ``store.Store`` that the API reads from."""
-
-    @property
-    def changes(self) -> Changes:
-        """Wakes whoever watches a job."""
-
-    async def get_job(self, job_id: str) -> Job | None:
-        """A job by its id."""
-
-    async def list_jobs(
-        self,
-        *,
-        owner: str | None = None,
-        states: Collection[JobState] | None = None,
-        kind: JobKind | None = None,
-        limit: int | None = None,
-        after: str | None = None,
-    ) -> list[Job]:
-        """Jobs that match, the newest first; ``after`` is the id of the last one of the page
-        before."""
-
-    async def events(self, job_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
-        """Events of a job whose number is above ``after``, in order."""
-
-
 @dataclass(frozen=True)
 class Services:
     """All that the API's handlers work with."""
 
-    store: JobStore
+    store: Store
     jobs: JobService
     sites: SiteService
     info: InfoService

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -115,8 +114,7 @@ async def logs(client: CoreClient, as_json: bool, job: str, follow: bool, stderr
             text = data.decode(errors="replace")
             click.echo(json.dumps({"offset": offset, "text": text}))
         else:
-            click.get_binary_stream("stdout").write(data)
-        sys.stdout.flush()
+            click.echo(data, nl=False)
         offset += len(data)
 
 

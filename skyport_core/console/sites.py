@@ -10,19 +10,15 @@ from .command import core_command, main
 from .output import plain, print_fields, print_json, print_table, span
 
 
-class NodeName(click.ParamType["tuple[str, str]"]):
-    """``SITE/NODE`` as a pair."""
+def _split(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, str]:
+    """``SITE/NODE`` as a pair; a site's name has no slash."""
+    site, slash, node = value.partition("/")
+    if not (site and slash and node):
+        raise click.BadParameter(f"{value!r} is not of the form SITE/NODE, such as lab/node3")
+    return site, node
 
-    name = "SITE/NODE"
 
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Split at the first slash; a site's name has none."""
-        site, slash, node = value.partition("/")
-        if not (site and slash and node):
-            self.fail(f"{value!r} is not of the form SITE/NODE, such as lab/node3", param, ctx)
-        return site, node
+node_argument = click.argument("node", metavar="SITE/NODE", callback=_split)
 
 
 @main.command()
@@ -110,7 +106,7 @@ async def nodes(client: CoreClient, as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("node", type=NodeName())
+@node_argument
 @click.option("--reason", default="", help="Shown to those whose jobs have to wait.")
 @core_command
 async def drain(client: CoreClient, as_json: bool, node: tuple[str, str], reason: str) -> None:
@@ -119,7 +115,7 @@ async def drain(client: CoreClient, as_json: bool, node: tuple[str, str], reason
 
 
 @main.command()
-@click.argument("node", type=NodeName())
+@node_argument
 @core_command
 async def resume(client: CoreClient, as_json: bool, node: tuple[str, str]) -> None:
     """Place jobs on a drained node again."""

@@ -71,7 +71,7 @@ async def requeue(job: Job, context: JobContext, place: str, why: str, event: Ev
         tried = "; ".join(f"{name}: {reason}" for name, reason in excluded.items())
         return Step.fail(
             Failure(event.reason, f"No place could be used. Tried {tried}", event.hint),
-            excluded=excluded,
+            {"excluded": excluded},
         )
     if job.partition is not None:
         await context.partitions.remove(job.partition)
@@ -79,12 +79,13 @@ async def requeue(job: Job, context: JobContext, place: str, why: str, event: Ev
     return Step.to(
         JobState.QUEUED,
         event,
-        excluded=excluded,
-        attempt=job.attempt + 1,
-        site=None,
-        node=None,
-        username=None,
-        partition=None,
-        reserved=None,
-        deadline=None,
+        {
+            "excluded": excluded,
+            "attempt": job.attempt + 1,
+            "site": None,
+            "node": None,
+            "username": None,
+            "partition": None,
+            "reserved": None,
+        },
     )

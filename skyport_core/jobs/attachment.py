@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..model import Job
 from ..settings import Settings
 from ..sites import Sites
-from ..ssh.connection import ConnectionPool, NodeConnection
+from ..ssh.connection import ConnectionPool, ConnectionState, NodeConnection
 from ..ssh.errors import NodeUnreachable
 from ..ssh.runner import Runner
 from ..ssh.tunnels import InTunnel, OutTunnel
@@ -36,14 +36,19 @@ class Attachment:
     forwards: dict[str, OutTunnel] = field(default_factory=dict)
     listener: InTunnel | None = None
     _lost_since: float | None = None
-    _watching: bool = False
+    _unsubscribe: list[Callable[[], None]] = field(default_factory=list)
+    _unwatch: Callable[[], None] | None = None
     _exit_callback: Callable[[], None] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._lost_since = None if self.connection.connected else time.monotonic()
-        self.connection.on_connect(self._connected)
-        self.connection.on_lost(self._lost)
+        connected = self.connection.state is ConnectionState.CONNECTED
+        self._lost_since = None if connected else time.monotonic()
+        self._unsubscribe = [
+            self.connection.on_connect(self._connected),
+            self.connection.on_lost(self._lost),
+        ]
+        self.connection.keep()
 
     def _connected(self) -> None:
         self._lost_since = None
@@ -94,9 +99,8 @@ class Attachment:
 
     def watch(self) -> None:
         """Have the node report the job's exit."""
-        if not self._watching:
-            self._watching = True
-            self.connection.watcher.subscribe(self.job_id, self._exited)
+        if self._unwatch is None:
+            self._unwatch = self.connection.watcher.subscribe(self.job_id, self._exited)
 
     def on_exit(self, callback: Callable[[], None] | None) -> None:
         """Call ``callback`` too when the node reports something; None: no longer."""
@@ -110,17 +114,19 @@ class Attachment:
     async def close(self) -> None:
         """Close the tunnels and let go of the connection."""
         async with self._lock:
-            if self._watching:
-                self._watching = False
-                self.connection.watcher.unsubscribe(self.job_id, self._exited)
-            self.connection.off_connect(self._connected)
-            self.connection.off_lost(self._lost)
+            if self._unwatch is not None:
+                self._unwatch()
+                self._unwatch = None
+            for unsubscribe in self._unsubscribe:
+                unsubscribe()
+            self._unsubscribe.clear()
             if self.listener is not None:
                 await self.listener.close()
                 self.listener = None
             for tunnel in self.forwards.values():
                 await tunnel.close()
             self.forwards.clear()
+            self.connection.unkeep()
 
 
 class Attachments:
@@ -162,7 +168,7 @@ class Attachments:
             raise NodeUnreachable(f"Site {job.site} does not show a node {job.node}")
         attachment = self._attachments.get(job.id)
         if attachment is None:
-            connection = self._pool.acquire(job.site, node, job.username)
+            connection = self._pool.get(job.site, node, job.username)
             attachment = Attachment(
                 job.id,
                 connection,
@@ -178,7 +184,6 @@ class Attachments:
         attachment = self._attachments.pop(job_id, None)
         if attachment is not None:
             await attachment.close()
-            self._pool.release(attachment.connection)
 
     async def close_all(self) -> None:
         """Close everything; the jobs on the nodes go on."""

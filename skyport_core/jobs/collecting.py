@@ -31,7 +31,7 @@ async def collect(job: Job, context: JobContext) -> Step:
     await _bring_home(job, context, attachment)
     job = await _with_tail(job, context, attachment)
     await attachment.runner.remove()
-    return await _release(job, context, cleanup=False, failure=job.failure)
+    return await _release(job, context, cleanup=False)
 
 
 async def abandon(job: Job, context: JobContext) -> Step:
@@ -67,7 +67,10 @@ async def _bring_home(job: Job, context: JobContext, attachment: Attachment) -> 
             await context.write_file(folder / f"{stream}.log", data)
     if job.spec.outputs:
         await attachment.runner.collect(
-            job.spec.outputs, folder / "files", max_bytes=context.settings.max_output
+            job.spec.outputs,
+            folder / "files",
+            workdir=job.spec.workdir,
+            limit=context.settings.max_output,
         )
 
 
@@ -78,9 +81,7 @@ async def _with_tail(job: Job, context: JobContext, attachment: Attachment) -> J
     return dataclasses.replace(job, failure=failure)
 
 
-async def _release(
-    job: Job, context: JobContext, *, cleanup: bool, wait: bool = True, **changes: object
-) -> Step:
+async def _release(job: Job, context: JobContext, *, cleanup: bool, wait: bool = True) -> Step:
     """Give back the tunnels and the partition; the reservation goes with the final state.
 
     Without ``wait`` the job ends although its partition is still there; the partition's own
@@ -96,7 +97,7 @@ async def _release(
         message = job.failure.message
     hint = job.failure.hint if job.failure is not None else ""
     event = EventDraft(message, reason=job.target.value.lower(), hint=hint)
-    return Step.to(job.target, event, cleanup_pending=cleanup, **changes)
+    return Step.to(job.target, event, {"cleanup_pending": cleanup, "failure": job.failure})
 
 
 async def _partition_gone(job: Job, context: JobContext) -> bool:

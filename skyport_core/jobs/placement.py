@@ -8,6 +8,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+from skyport_gates.gate import Node
+
 from ..model import EventDraft, Failure, Job, JobState, PartitionRecord, Resources
 from ..scheduling import (
     Impossible,
@@ -22,7 +24,6 @@ from ..scheduling import (
 from ..settings import Settings
 from ..sites import Sites, SiteSnapshot, node_reason
 from ..store import Conflict, Store
-from skyport_gates.gate import Node
 
 
 class Placer:

@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from ..model import EventDraft, Failure, Job, JobState
 from ..ssh.errors import NodeError
-from ..store import Conflict
+from ..store import Conflict, JobChanges
 from ..workqueue import WorkQueue
 from .allocating import allocate, requeue
 from .collecting import abandon, clean_up, collect
@@ -164,7 +163,8 @@ class JobReconciler:
         self.log.warning(
             "Job %s in %s: %s", job.id, job.state.value, error, exc_info=error.__cause__
         )
-        if job.state in (JobState.STAGING, JobState.STARTING, JobState.RUNNING) and error.permanent:
+        # A running job goes on while its tunnels are in trouble; losing its node has its own limit.
+        if job.state in (JobState.STAGING, JobState.STARTING) and error.permanent:
             if job.site is not None and job.node is not None:
                 self._context.sites.suspect(job.site, job.node, error.message)
             return Step.fail(Failure(error.reason, error.message, error.hint))
@@ -181,7 +181,7 @@ class JobReconciler:
 
     async def _apply(self, job: Job, step: Step) -> None:
         """Store the step; it is not interrupted half-way by a cancelled phase."""
-        changes = dict(step.changes)
+        changes: JobChanges = {**step.changes}
         state = changes.get("state")
         if state is not None:
             changes["deadline"] = self._deadline(job, state, changes)
@@ -199,9 +199,7 @@ class JobReconciler:
         else:
             self._queue.forget(job.id)
 
-    def _deadline(
-        self, job: Job, state: JobState, changes: Mapping[str, Any]
-    ) -> dt.datetime | None:
+    def _deadline(self, job: Job, state: JobState, changes: JobChanges) -> dt.datetime | None:
         seconds = self._context.settings.deadline(
             state,
             start_timeout=job.spec.start_timeout,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..model import EventDraft, Failure, Job, JobState
-from ..ssh.errors import NodeError
+from ..ssh.errors import NodeUnreachable
 from ..ssh.runner import RunnerStatus
 from .step import Step
 
@@ -28,18 +28,16 @@ async def watch(job: Job, context: JobContext) -> Step:
     try:
         await attachment.open_forwards(job)
         status = await attachment.runner.status()
-    except NodeError as error:
-        if error.permanent:
-            raise
+    except NodeUnreachable:
         return Step(retry=True)
     if status.state == "running":
         return Step.wait()
     tail = await attachment.runner.tail()
     failure = exit_failure(job, status, tail)
     if failure is not None:
-        return Step.fail(failure, exit_code=status.exit_code)
+        return Step.fail(failure, {"exit_code": status.exit_code})
     event = EventDraft("The job has ended; bringing the results home", reason="exit")
-    return Step.end(JobState.FINISHED, event, exit_code=status.exit_code)
+    return Step.end(JobState.FINISHED, event, {"exit_code": status.exit_code})
 
 
 def _lost(job: Job, context: JobContext, lost_for: float) -> Step:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from ..api.services import ServiceError
 from ..model import Job, JobState
 from ..ssh.errors import NodeError
 from ..wire import JobRequest
@@ -28,13 +29,21 @@ class Jobs:
 
     async def submit(self, job_id: str, owner: str, request: JobRequest) -> tuple[Job, bool]:
         """Put a job into the queue; the stored job, and whether it is new. Idempotent."""
+        if request.site is not None and request.site not in self._context.sites.gates:
+            known = ", ".join(sorted(self._context.sites.gates))
+            raise ServiceError(
+                f"There is no site {request.site!r}; allowed: {known}",
+                code="unknown_site",
+                status=422,
+                field="site",
+            )
         job, created = await self._context.store.put_job(
             job_id, owner, request, self._context.now()
         )
         self._replan()
         return job, created
 
-    async def cancel(self, job_id: str, owner: str) -> Job | None:
+    async def cancel(self, job_id: str, owner: str | None) -> Job | None:
         """Have a job end, whatever state it is in; None when it was never submitted."""
         job = await self._context.store.tombstone(job_id, owner, self._context.now())
         if job is None or job.state.final:

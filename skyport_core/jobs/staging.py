@@ -27,14 +27,15 @@ async def stage(job: Job, context: JobContext) -> Step:
         return Step({"forward_ports": ports, "listen": listen}, again=0)
     if job.spec.port is not None and not await runner.address_free(job.node_address, job.spec.port):
         raise AddressInUse(
-            f"Address {job.node_address}:{job.spec.port} on {job.node} is in use by another program",
+            f"Address {job.node_address}:{job.spec.port} on {job.node} is already in use",
             hint=(
                 "Start again: another address is taken then. If it happens again, a program on "
                 f"that node listens on port {job.spec.port} of all addresses; ask the admin."
             ),
         )
     secrets = await context.store.secrets(job.id)
-    await runner.stage(_run_spec(job, secrets, await runner.job_dir()))
+    prefix = attachment.connection.node.exec_prefix
+    await runner.stage(_run_spec(job, secrets, await runner.job_dir(), prefix))
     return Step.to(
         JobState.STARTING,
         EventDraft(
@@ -44,7 +45,7 @@ async def stage(job: Job, context: JobContext) -> Step:
     )
 
 
-def _run_spec(job: Job, secrets: JobSecrets, job_dir: str) -> RunSpec:
+def _run_spec(job: Job, secrets: JobSecrets, job_dir: str, exec_prefix: tuple[str, ...]) -> RunSpec:
     return RunSpec(
         command=job.spec.command,
         environment=job_environment(job, secrets, job_dir),
@@ -52,6 +53,7 @@ def _run_spec(job: Job, secrets: JobSecrets, job_dir: str) -> RunSpec:
         walltime=job.spec.walltime,
         merge_output=job.spec.kind is JobKind.SERVER,
         files=tuple((file.path, file.mode, file.data) for file in secrets.files),
+        exec_prefix=exec_prefix,
     )
 
 

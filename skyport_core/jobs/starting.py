@@ -33,11 +33,11 @@ async def start(job: Job, context: JobContext) -> Step:
         if ended is not None:
             return ended
     now = context.now()
+    walltime = dt.timedelta(seconds=job.spec.walltime or 0)
     return Step.to(
         JobState.RUNNING,
         EventDraft(f"Running on {job.node}", reason="running"),
-        started_at=now,
-        expires_at=now + dt.timedelta(seconds=job.spec.walltime) if job.spec.walltime else None,
+        {"started_at": now, "expires_at": now + walltime if walltime else None},
     )
 
 
@@ -83,4 +83,4 @@ async def _ended(job: Job, attachment: Attachment, status: RunnerStatus) -> Step
             "The log below shows what it did; check the command.",
             tail,
         )
-    return Step.fail(failure, exit_code=status.exit_code)
+    return Step.fail(failure, {"exit_code": status.exit_code})

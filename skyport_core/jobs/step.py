@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..model import EventDraft, Failure, JobState
+from ..store import JobChanges
 
 
 @dataclass(frozen=True)
@@ -17,15 +16,17 @@ class Step:
     seconds, even if nothing wakes the job before; ``retry`` asks for one after a growing pause.
     """
 
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: JobChanges = field(default_factory=lambda: JobChanges())
     event: EventDraft | None = None
     again: float | None = None
     retry: bool = False
 
     @classmethod
-    def to(cls, state: JobState, event: EventDraft | None = None, **changes: Any) -> Step:
+    def to(
+        cls, state: JobState, event: EventDraft | None = None, changes: JobChanges | None = None
+    ) -> Step:
         """Enter another state."""
-        return cls(changes={"state": state, **changes}, event=event)
+        return cls(changes={**(changes or {}), "state": state}, event=event)
 
     @classmethod
     def wait(cls, again: float | None = None) -> Step:
@@ -33,12 +34,12 @@ class Step:
         return cls(again=again)
 
     @classmethod
-    def end(cls, target: JobState, event: EventDraft, **changes: Any) -> Step:
+    def end(cls, target: JobState, event: EventDraft, changes: JobChanges | None = None) -> Step:
         """The end is decided: stop what runs, collect, then enter ``target``."""
-        return cls.to(JobState.COLLECTING, event, target=target, **changes)
+        return cls.to(JobState.COLLECTING, event, {**(changes or {}), "target": target})
 
     @classmethod
-    def fail(cls, failure: Failure, **changes: Any) -> Step:
+    def fail(cls, failure: Failure, changes: JobChanges | None = None) -> Step:
         """The job failed for the given reason; what it holds is collected and released first."""
         event = EventDraft(failure.message, reason=failure.reason, hint=failure.hint)
-        return cls.end(JobState.FAILED, event, failure=failure, **changes)
+        return cls.end(JobState.FAILED, event, {**(changes or {}), "failure": failure})

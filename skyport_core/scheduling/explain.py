@@ -12,62 +12,104 @@ MENTIONED = 3
 """How many nodes a sentence names before it only counts the rest."""
 
 
-def waiting_reason(job: PendingJob, fit: Fit, ahead: int, unknown_sites: Collection[str]) -> str:
-    """Why a job that could run somewhere does not run now.
+class Explainer:
+    """Tells what to say about the jobs that one plan did not place.
 
     Parameters
     ----------
-    ahead : int
-        Number of jobs that wait before this one.
+    inventory : Inventory
+        What there is.
+    unknown_sites : collection of str
+        Sites of which it is not known yet what they have.
     """
-    usable, obstacles = _usable_and_obstacles(job, fit)
-    if not usable:
-        unknown = sorted(_unknown(job, unknown_sites))
-        obstacles += [f"the nodes of site {site} are not known yet" for site in unknown]
-        return f"Waiting for {_wish(job)}: {_some(obstacles)}"
-    if ahead == 0:
-        return f"Waiting for {_wish(job)}: running jobs use them"
-    jobs = "1 job is" if ahead == 1 else f"{ahead} jobs are"
-    return f"Waiting for {_wish(job)}: {jobs} ahead"
+
+    def __init__(self, inventory: Inventory, unknown_sites: Collection[str]) -> None:
+        self._places: list[NodeState | Offer] = [
+            *(pool.example for pool in inventory.pools),
+            *inventory.offers,
+        ]
+        self._unknown_sites = sorted(unknown_sites)
+        # Thousands of jobs may wait for the same thousand nodes to come up.
+        self._troubles: dict[int, str] = {}
+
+    def waiting(self, job: PendingJob, fit: Fit, *, ahead: int) -> str:
+        """Why a job that may run some day does not run now; ``ahead`` jobs wait before it."""
+        wish = f"Waiting for {_wish(job)}"
+        trouble = self._trouble(job, fit)
+        if trouble:
+            return f"{wish}: {trouble}"
+        if ahead == 0:
+            return f"{wish}: running jobs use them"
+        return f"{wish}: {'1 job is' if ahead == 1 else f'{ahead} jobs are'} ahead"
+
+    def impossible(self, job: PendingJob, fit: Fit) -> Impossible | None:
+        """Why a job can never run, or None when it may run some day."""
+        if self._unknown(job):
+            return None
+        if fit.pools or fit.offers:
+            return _all_excluded(job, fit)
+        if not self._places:
+            return Impossible(
+                job.id, "There are no nodes to run jobs on.", "An admin must configure a site."
+            )
+        admitted = [place for place in self._places if admits(place, job)]
+        if admitted:
+            return _too_large(job, admitted)
+        return _no_such_place(job, self._places)
+
+    def _unknown(self, job: PendingJob) -> list[str]:
+        return [site for site in self._unknown_sites if job.site in (None, site)]
+
+    def _trouble(self, job: PendingJob, fit: Fit) -> str:
+        """What keeps every place from being used, whoever is ahead; "" if one is up."""
+        if job.excluded:
+            return self._find_trouble(job, fit)
+        known = self._troubles.get(id(fit))
+        if known is None:
+            known = self._troubles[id(fit)] = self._find_trouble(job, fit)
+        return known
+
+    def _find_trouble(self, job: PendingJob, fit: Fit) -> str:
+        troubles = []
+        for pool in fit.pools:
+            for seat in pool.seats:
+                if seat.key in job.excluded:
+                    troubles.append(f"{seat.node.name} failed the job: {job.excluded[seat.key]}")
+                elif seat.node.available:
+                    return ""
+                else:
+                    troubles.append(seat.node.reason or f"{seat.node.name} is not available")
+        troubles += [_offer_trouble(job, offer) for offer in fit.offers]
+        unknown = self._unknown(job)
+        troubles += [f"the nodes of site {site} are not known yet" for site in unknown]
+        return _some(troubles)
 
 
-def impossible(
-    job: PendingJob, fit: Fit, inventory: Inventory, unknown_sites: Collection[str]
-) -> Impossible | None:
-    """Why a job can never run, or None when it may some day."""
-    if _unknown(job, unknown_sites):
-        return None
-    if fit.pools or fit.offers:
-        return _all_excluded(job, fit)
-    places = [*(pool.example for pool in inventory.pools), *inventory.offers]
-    if not places:
-        return Impossible(
-            job.id, "There are no nodes to run jobs on.", "An admin must configure a site."
-        )
-    admitted = [place for place in places if admits(place, job)]
-    if admitted:
-        return _too_large(job, admitted)
-    return _no_such_place(job, places)
+def _offer_trouble(job: PendingJob, offer: Offer) -> str:
+    name = f"{offer.flavor} at site {offer.site}"
+    if offer.key in job.excluded:
+        return f"{name} failed the job: {job.excluded[offer.key]}"
+    text = f"{name} is not available now"
+    return f"{text}: {offer.reason}" if offer.reason else text
 
 
 def _all_excluded(job: PendingJob, fit: Fit) -> Impossible | None:
-    keys = _keys(fit)
     failed = []
-    for key in keys:
+    for key in _keys(fit):
         if key not in job.excluded:
             return None
         failed.append(f"{key}: {job.excluded[key]}")
     return Impossible(
         job.id,
         f"The job failed on every node that could hold it. {'; '.join(failed)}",
-        "Ask an admin to repair a node, or choose another site.",
+        "Ask an admin to repair a node, or ask for another one.",
     )
 
 
 def _keys(fit: Fit) -> Iterator[str]:
     for pool in fit.pools:
         yield from (seat.key for seat in pool.seats)
-    yield from (f"{offer.site}/{offer.flavor}" for offer in fit.offers)
+    yield from (offer.key for offer in fit.offers)
 
 
 def _too_large(job: PendingJob, admitted: list[NodeState | Offer]) -> Impossible:
@@ -81,11 +123,11 @@ def _too_large(job: PendingJob, admitted: list[NodeState | Offer]) -> Impossible
         job.id,
         f"No node can hold {_wish(job)}: the largest is {_name(largest)} at site {largest.site}"
         f" with {largest.total}.",
-        f"Ask for less: {_excess(job.need, largest.total)}.",
+        f"Ask for less: {_limits(job.need, largest.total)}.",
     )
 
 
-def _excess(need: Resources, total: Resources) -> str:
+def _limits(need: Resources, total: Resources) -> str:
     limits = []
     if need.cpus > total.cpus:
         limits.append(f"at most {total.cpus:g} cpus")
@@ -112,54 +154,33 @@ def _no_such_place(job: PendingJob, places: list[NodeState | Offer]) -> Impossib
             f"There is no flavor {job.flavor!r}{where}.",
             f"Choose one of the flavors {', '.join(flavors)}.",
         )
-    labels = ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items()))
     flavor = f" of flavor {job.flavor}" if job.flavor else ""
     return Impossible(
         job.id,
-        f"No node{flavor}{where} carries the labels {labels}.",
+        f"No node{flavor}{where} carries the labels {_labels(job)}.",
         "Ask for other labels, or none.",
     )
-
-
-def _usable_and_obstacles(job: PendingJob, fit: Fit) -> tuple[bool, list[str]]:
-    """Whether a node is up that could hold the job, and why the others do not count."""
-    obstacles = []
-    for pool in fit.pools:
-        for seat in pool.seats:
-            if seat.key in job.excluded:
-                obstacles.append(f"{seat.node.name} failed the job: {job.excluded[seat.key]}")
-            elif seat.node.available:
-                return True, []
-            else:
-                obstacles.append(f"{seat.node.name} is {seat.node.reason or 'not available'}")
-    for offer in fit.offers:
-        name = f"{offer.flavor} at site {offer.site}"
-        obstacles.append(f"{name} is {offer.reason or 'not available'}")
-    return False, obstacles
-
-
-def _unknown(job: PendingJob, unknown_sites: Collection[str]) -> Collection[str]:
-    if job.site is None:
-        return unknown_sites
-    return {job.site} & set(unknown_sites)
 
 
 def _wish(job: PendingJob) -> str:
     text = str(job.need)
     if job.labels:
-        labels = ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items()))
-        text += f" on a node with {labels}"
+        text += f" on a node with {_labels(job)}"
     if job.flavor is not None:
         text += f" of flavor {job.flavor}"
     return f"{text} at site {job.site}" if job.site is not None else text
+
+
+def _labels(job: PendingJob) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items()))
 
 
 def _name(place: NodeState | Offer) -> str:
     return place.name if isinstance(place, NodeState) else place.flavor
 
 
-def _some(obstacles: list[str]) -> str:
-    more = len(obstacles) - MENTIONED
+def _some(troubles: list[str]) -> str:
+    more = len(troubles) - MENTIONED
     if more <= 0:
-        return "; ".join(obstacles)
-    return "; ".join(obstacles[:MENTIONED]) + f"; and {more} more"
+        return "; ".join(troubles)
+    return "; ".join(troubles[:MENTIONED]) + f"; and {more} more"

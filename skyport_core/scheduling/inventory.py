@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from ..model import Resources
@@ -26,7 +26,7 @@ class Seat:
 
     def __init__(self, node: NodeState) -> None:
         self.node = node
-        self.key = f"{node.site}/{node.name}"
+        self.key = node.key
         self.free = node.free
         self.held = False
         self.rank = self._rank()
@@ -52,7 +52,7 @@ class Seat:
 
 
 class Pool:
-    """Nodes that are alike: same site, flavor, size and labels.
+    """Nodes that are alike: same site, flavor, size, and labels that matter.
 
     What fits one of them when it is empty fits all. The seats that may be used lie in a heap by
     rank (least loaded first). A rank only grows during a plan, so an entry whose rank is out of
@@ -115,7 +115,7 @@ class Fit:
     open: list[Pool] = field(default_factory=list)
 
     def best_seat(self, job: PendingJob) -> Seat | None:
-        """Where to put the job now: sound nodes first, then those without idle GPUs, then by load."""
+        """Where to put the job now: sound nodes first, then such without GPUs, then by load."""
         self.open = [pool for pool in self.open if not pool.exhausted]
         seats = [seat for pool in self.open if (seat := pool.best(job)) is not None]
         return min(seats, key=lambda seat: _preference(seat, job), default=None)
@@ -123,11 +123,7 @@ class Fit:
     def best_offer(self, job: PendingJob) -> Offer | None:
         """The cheapest offer that is available."""
         return next(
-            (
-                offer
-                for offer in self.offers
-                if offer.available and f"{offer.site}/{offer.flavor}" not in job.excluded
-            ),
+            (offer for offer in self.offers if offer.available and offer.key not in job.excluded),
             None,
         )
 
@@ -145,9 +141,12 @@ def _preference(seat: Seat, job: PendingJob) -> tuple[bool, bool, tuple[object, 
 class Inventory:
     """All nodes and offers, with what fits which shape worked out once."""
 
-    def __init__(self, nodes: Sequence[NodeState], offers: Sequence[Offer]) -> None:
+    def __init__(
+        self, queue: Sequence[PendingJob], nodes: Sequence[NodeState], offers: Sequence[Offer]
+    ) -> None:
         self.offers = sorted(offers, key=_offer_rank)
-        self.pools = _pools(nodes)
+        # Labels that no job asks for do not make nodes different.
+        self.pools = _pools(nodes, {label for job in queue for label in job.labels.items()})
         self._fits: dict[Shape, Fit] = {}
 
     def fit(self, job: PendingJob) -> Fit:
@@ -178,11 +177,13 @@ def admits(place: NodeState | Offer, job: PendingJob) -> bool:
     )
 
 
-def _pools(nodes: Iterable[NodeState]) -> list[Pool]:
+def _pools(nodes: Iterable[NodeState], labels: Set[tuple[str, str]]) -> list[Pool]:
     pools: dict[object, Pool] = {}
     for node in sorted(nodes, key=lambda node: (node.site, node.name)):
-        alike = (node.site, node.flavor, node.total, frozenset(node.labels.items()))
-        pools.setdefault(alike, Pool(node)).add(node)
+        alike = (node.site, node.flavor, node.total, frozenset(node.labels.items() & labels))
+        if alike not in pools:
+            pools[alike] = Pool(node)
+        pools[alike].add(node)
     return list(pools.values())
 
 

@@ -23,8 +23,8 @@ class NodeState:
     total, free
         What the node has, and what no job has reserved.
     available
-        False while no job may start on it; ``reason`` then completes the sentence "node3 is …",
-        for example "drained: disk swap".
+        False while no job may start on it; ``reason`` then says why, in a sentence that names it
+        ("node3 is drained: disk swap").
     suspect
         Something went wrong on it lately: used only when no other node fits.
     price
@@ -43,6 +43,11 @@ class NodeState:
     suspect: bool = False
     price: float | None = None
 
+    @property
+    def key(self) -> str:
+        """Its name in a job's ``excluded``."""
+        return f"{self.site}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -55,8 +60,7 @@ class Offer:
     price
         USD per hour; None: not billed.
     available
-        False while the site cannot make it; ``reason`` then completes the sentence "small at site
-        azure is …", for example "sold out until 12:30".
+        False while the site cannot make it; ``reason`` then says why ("no capacity left").
     """
 
     site: str
@@ -67,6 +71,11 @@ class Offer:
     reason: str = ""
     labels: Mapping[str, str] = field(default_factory=_nothing)
     gpu_type: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its name in a job's ``excluded``."""
+        return f"{self.site}/{self.flavor}"
 
 
 @dataclass(frozen=True)

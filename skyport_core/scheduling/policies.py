@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from .explain import impossible, waiting_reason
+from .explain import Explainer
 from .inventory import Fit, Inventory
 from .plan import Impossible, NodeState, Offer, PendingJob, Placement, Timetable, Waiting
 
@@ -62,7 +62,8 @@ class FCFS:
         unknown_sites: Collection[str] = (),
     ) -> Timetable:
         """See :meth:`Policy.plan`."""
-        inventory = Inventory(nodes, offers)
+        inventory = Inventory(queue, nodes, offers)
+        explainer = Explainer(inventory, unknown_sites)
         placements: list[Placement] = []
         waiting: list[Waiting] = []
         hopeless: list[Impossible] = []
@@ -70,11 +71,11 @@ class FCFS:
             fit = inventory.fit(job)
             if (placement := _place(job, fit)) is not None:
                 placements.append(placement)
-            elif (verdict := impossible(job, fit, inventory, unknown_sites)) is not None:
+            elif (verdict := explainer.impossible(job, fit)) is not None:
                 hopeless.append(verdict)
             else:
                 fit.hold(job.excluded)
-                reason = waiting_reason(job, fit, len(waiting), unknown_sites)
+                reason = explainer.waiting(job, fit, ahead=len(waiting))
                 waiting.append(Waiting(job.id, len(waiting) + 1, reason))
         return Timetable(tuple(placements), tuple(waiting), tuple(hopeless))
 

@@ -159,15 +159,15 @@ terminate() {
 
 # Twice setsid: the first makes this process a group leader if it is not, so the second forks and
 # its parent returns. With "&" instead, the shell would make the job ignore SIGINT for good.
+# The supervisor's standard error is a pipe to here until it holds the lock.
 spawn() {
     if command -v setsid >/dev/null 2>&1; then
-        : "$(setsid setsid sh "$own/runner.sh" supervise "$id" "$mask" \
-            3>&1 >/dev/null 2>>"$own/supervisor.log" </dev/null)"
+        said=$(setsid setsid sh "$own/runner.sh" supervise "$id" "$mask" 2>&1 >/dev/null </dev/null)
     else
         set -m
-        : "$(sh "$own/runner.sh" supervise "$id" "$mask" \
-            3>&1 >/dev/null 2>>"$own/supervisor.log" </dev/null &)"
+        said=$(sh "$own/runner.sh" supervise "$id" "$mask" 2>&1 >/dev/null </dev/null &)
     fi
+    [ -z "$said" ] || printf '%s\n' "$said" >&2
 }
 
 # Takes the lock with the record $1; fails if it is taken.
@@ -201,9 +201,10 @@ supervise() {
     settings
     reserve exit.new
     reserve job.new
-    : >>"$dir/stdout.log" || exit 1
+    : >>"$dir/stdout.log"
+    : >>"$own/supervisor.log"
     take_lock "$(name_of $$)" || exit 0
-    exec 3>&-
+    exec 2>>"$own/supervisor.log"
     trap : TERM INT
     timer=
     if [ "$walltime" -gt 0 ]; then
@@ -241,7 +242,7 @@ become_job() {
     . "$own/job.sh"
     settings
     umask "$mask"
-    unset LC_ALL
+    unset LC_ALL OLDPWD
     if [ -n "$workdir" ]; then
         mkdir -p -- "$workdir" && cd -- "$workdir" || exit 126
     fi
@@ -259,6 +260,8 @@ tell_watchers() {
 
 # -- operations --------------------------------------------------------------------------------
 
+where() { say "dir $(pwd -P)/.skyport/jobs/$id"; }
+
 cd -- "$HOME" || exit 71
 mask=$(umask)
 umask 077
@@ -267,16 +270,19 @@ case $op in
 prepare)
     mkdir -p -- "$own" || exit 1
     chmod 700 "$root" "$root/jobs" "$dir" || exit 1
-    say "dir $(pwd -P)/.skyport/jobs/$id"
+    where
+    report
+    ;;
+where)
+    where
     report
     ;;
 start)
-    [ -f "$own/job.sh" ] && [ ! -f "$own/lock" ] && { spawn || fail "The job's supervisor did not start."; }
+    [ -f "$own/job.sh" ] && [ ! -f "$own/lock" ] && spawn
     while [ ! -f "$own/job" ] && [ ! -f "$own/exit" ] && supervised; do
         sleep 0.01 2>/dev/null || sleep 1
     done
     report
-    [ -f "$own/lock" ] || cat "$own/supervisor.log" >&2
     ;;
 supervise)
     mask=$3
@@ -289,7 +295,7 @@ launch)
 status) report ;;
 stop)
     mkdir -p -- "$own"
-    : >"$own/stop"
+    (: >"$own/stop")
     if [ ! -f "$own/lock" ]; then
         reserve exit.new
         take_lock '0 0 -' && write_exit 143 0

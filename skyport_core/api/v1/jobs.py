@@ -16,6 +16,7 @@ from ..handler import ApiHandler
 PAGE = 100
 """Jobs on a page when the caller does not say."""
 
+_Kind: TypeAdapter[JobKind | None] = TypeAdapter(JobKind)
 _Limit: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=1000)])
 
 
@@ -47,13 +48,19 @@ class JobsHandler(ApiHandler):
         Query: ``owner``, ``state`` (may be given several times), ``kind``, ``limit``, and
         ``after``, the id of the last job of the page before.
         """
-        jobs = await self.services.store.list_jobs(
-            owner=self._owner(),
-            states=self._states(),
-            kind=self.query("kind", TypeAdapter(JobKind | None), None),
-            limit=self.query("limit", _Limit, PAGE),
-            after=self._after(),
-        )
+        after = self.get_query_argument("after", None)
+        try:
+            jobs = await self.services.store.list_jobs(
+                owner=self._owner(),
+                states=self._states(),
+                kind=self.query("kind", _Kind, None),
+                limit=self.query("limit", _Limit, PAGE),
+                before=after,
+                newest_first=True,
+            )
+        except KeyError:
+            message = f"after ({after!r}): must be the id of a job"
+            raise ApiError(422, "invalid", message, "after") from None
         self.reply(JobList(jobs=[JobView.of(job) for job in jobs]))
 
     def _owner(self) -> str | None:
@@ -71,12 +78,6 @@ class JobsHandler(ApiHandler):
             known = ", ".join(JobState.__members__)
             raise ApiError(422, "invalid", f"state ({unknown[0]!r}): must be of {known}", "state")
         return [JobState[name] for name in names] or None
-
-    def _after(self) -> str | None:
-        after = self.get_query_argument("after", None)
-        if after is not None and not is_job_id(after):
-            raise ApiError(422, "invalid", f"after ({after!r}): must be the id of a job", "after")
-        return after
 
 
 class JobHandler(JobHandlerBase):
@@ -110,11 +111,11 @@ class JobHandler(JobHandlerBase):
     async def delete(self, job_id: str) -> None:
         """Cancel a job: 202 and the job, or 204 when it was never submitted (and now never is)."""
         _check_id(job_id)
-        known = await self.services.store.get_job(job_id)
-        if known is not None and not self.caller.owns(known):
-            raise ApiError(404, "job_not_found", f"There is no job {job_id}.")
-        owner = known.owner if known else self.caller.name
-        job = await self.services.jobs.cancel(job_id, owner)
+        owner = None if self.caller.admin else self.caller.name
+        try:
+            job = await self.services.jobs.cancel(job_id, owner)
+        except Different:
+            raise ApiError(404, "job_not_found", f"There is no job {job_id}.") from None
         if job is None:
             self.set_status(204)
             self.clear_header("Content-Type")

@@ -1,0 +1,1 @@
+"""Measurements against the peers, each pair in one run on one machine."""

@@ -1,0 +1,246 @@
+"""Tunnels of the core against ``ssh -L``, to one OpenSSH server, in turns.
+
+Throughput of one stream in both directions, round-trip time of single bytes, and memory a tunnel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks import traffic
+from benchmarks.report import Result, Series, argument_parser, compare, publish
+from benchmarks.traffic import Address
+from skyport_core.ssh.identity import SSHIdentity
+from tests.infra.ports import free_ports
+from tests.infra.sshd import SSHD, start_sshd
+
+CIPHERS = ("chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+OURS = "skyport"
+WARM_UP = 16 * 2**20
+
+
+class Child:
+    """A process whose input keeps it alive; it answers each line with a line."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, line: str) -> str:
+        """Send a line, and return the answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.hear()
+
+    def hear(self) -> str:
+        """The next line it says."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait(10)}")
+        return line.strip()
+
+    def close(self) -> None:
+        """Close its input and wait for its end."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        try:
+            status = self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self.process.stdout.close()
+        if status:
+            raise RuntimeError(f"{self.process.args!r} ended with {status}")
+
+
+@dataclass
+class Bench:
+    """One OpenSSH server with a traffic server beside it, and both ways to reach that."""
+
+    folder: Path
+    sshd: SSHD
+    server: Child
+    stack: contextlib.ExitStack
+    target: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.target = int(self.server.hear())
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls) -> Iterator[Bench]:
+        """Everything started; nothing is left afterwards."""
+        with contextlib.ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skyport-bench-")))
+            user_ca = SSHIdentity.load(folder).user_ca
+            key = folder / "client_key"
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True
+            )
+            shutil.copy(f"{key}.pub", folder / "authorized_keys")
+            lines = (f"AuthorizedKeysFile {folder}/authorized_keys", "LogLevel ERROR")
+            sshd = start_sshd(folder / "sshd", user_ca, lines=lines)
+            stack.callback(sshd.kill)
+            (folder / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
+            server = Child([sys.executable, "-m", "benchmarks.traffic"])
+            stack.callback(server.close)
+            yield cls(folder, sshd, server, stack)
+
+    def core(self) -> Child:
+        """A process with the core's tunnels."""
+        child = Child(
+            [
+                *(sys.executable, "-m", "benchmarks.carrier"),
+                *(str(self.folder), str(self.sshd.port), self.sshd.host_key),
+                *(self.sshd.username, str(self.target)),
+            ]
+        )
+        self.stack.callback(child.close)
+        return child
+
+    def ssh(self, cipher: str, port: int) -> subprocess.Popen[bytes]:
+        """An ``ssh -L`` that listens on ``port``."""
+        process = subprocess.Popen(
+            [
+                *("ssh", "-F", "none", "-N", "-p", str(self.sshd.port), "-c", cipher),
+                *("-i", str(self.folder / "client_key")),
+                *("-o", f"UserKnownHostsFile={self.folder}/known_hosts"),
+                *("-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"),
+                *("-L", f"127.0.0.1:{port}:127.0.0.1:{self.target}"),
+                f"{self.sshd.username}@127.0.0.1",
+            ],
+            stdin=subprocess.DEVNULL,
+        )
+        self.stack.callback(_end, process)
+        return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(10)
+
+
+def await_listener(address: Address, timeout: float = 10.0) -> None:
+    """Wait until connections are accepted."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            traffic.connect(address).close()
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def measure_speed(bench: Bench, *, size: int, echoes: int, rounds: int) -> list[Series]:
+    """Throughput and round trips of all subjects, in turns."""
+    subjects: dict[str, Address] = {OURS: tuple(json.loads(bench.core().ask("1"))[0])}
+    for cipher, port in zip(CIPHERS, free_ports(len(CIPHERS)), strict=True):
+        bench.ssh(cipher, port)
+        subjects[f"ssh -L {cipher.partition('@')[0]}"] = ("127.0.0.1", port)
+    values: dict[tuple[str, str], list[float]] = {}
+    for address in subjects.values():
+        await_listener(address)
+        traffic.download(address, WARM_UP)
+        traffic.upload(address, WARM_UP)
+    for number in range(rounds):
+        order = list(subjects.items())
+        for subject, address in order[number % len(order) :] + order[: number % len(order)]:
+            times = traffic.echo(address, echoes)
+            for figure, value in (
+                ("down", traffic.download(address, size)),
+                ("up", traffic.upload(address, size)),
+                ("rtt p50", statistics.median(times)),
+                ("rtt p99", times[int(len(times) * 0.99)]),
+            ):
+                values.setdefault((figure, subject), []).append(value)
+    units = {"down": "MiB/s", "up": "MiB/s", "rtt p50": "us", "rtt p99": "us"}
+    return [
+        Series(subject, figure, units[figure], tuple(values[figure, subject]))
+        for figure in units
+        for subject in subjects
+    ]
+
+
+def measure_memory(bench: Bench, *, tunnels: int, peers: int) -> list[Series]:
+    """Memory that one more tunnel takes, with a connection open through it."""
+    core = bench.core()
+    addresses = [tuple(json.loads(core.ask("1"))[0])]
+    with contextlib.ExitStack() as held:
+        held.enter_context(traffic.hold(addresses[0]))
+        before = pss(core.process.pid)
+        addresses = [tuple(one) for one in json.loads(core.ask(str(tunnels)))]
+        for address in addresses:
+            held.enter_context(traffic.hold(address))
+        ours = (pss(core.process.pid) - before) / tunnels
+    each = []
+    with contextlib.ExitStack() as held:
+        processes = []
+        for port in free_ports(peers):
+            processes.append(bench.ssh(CIPHERS[1], port))
+            await_listener(("127.0.0.1", port))
+            held.enter_context(traffic.hold(("127.0.0.1", port)))
+        each = [pss(process.pid) for process in processes]
+    return [
+        Series(OURS, "memory a tunnel", "KiB", (ours,)),
+        Series("ssh -L, a process each", "memory a tunnel", "KiB", (statistics.median(each),)),
+    ]
+
+
+def pss(pid: int) -> float:
+    """A process's own share of memory (proportional set size), KiB."""
+    return float(psutil.Process(pid).memory_full_info().pss) / 1024
+
+
+def judge(series: Sequence[Series]) -> list[Result]:
+    """The ratios to the best ``ssh -L`` against their targets."""
+
+    def pick(figure: str) -> tuple[Series, list[Series]]:
+        found = [one for one in series if one.figure == figure]
+        return found[0], found[1:]
+
+    return [
+        compare("tunnel_throughput_down", *pick("down"), 0.9, "higher"),
+        compare("tunnel_throughput_up", *pick("up"), 0.9, "higher"),
+        compare("tunnel_rtt_p50", *pick("rtt p50"), 1.4, "lower"),
+        compare("tunnel_rtt_p99", *pick("rtt p99"), 1.4, "lower"),
+        compare("tunnel_memory", *pick("memory a tunnel"), 0.1, "lower"),
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and report."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--size", type=int, default=512, help="MiB a transfer (512)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds (7)")
+    parser.add_argument("--echoes", type=int, default=2000, help="round trips a round (2000)")
+    parser.add_argument("--tunnels", type=int, default=500, help="tunnels for the memory (500)")
+    options = parser.parse_args(arguments)
+    with Bench.open() as bench:
+        series = measure_speed(
+            bench, size=options.size << 20, echoes=options.echoes, rounds=options.rounds
+        )
+        series += measure_memory(bench, tunnels=options.tunnels, peers=10)
+    publish(series, judge(series), options.json)
+
+
+if __name__ == "__main__":
+    main()

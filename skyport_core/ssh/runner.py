@@ -1,0 +1,373 @@
+"""Running one job on a node so that it needs neither the core nor the connection to go on."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+import asyncssh
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
+
+from . import files
+from .connection import NodeConnection
+from .errors import CommandFailed, ForwardRefused, NodeUnreachable, StagingFailed
+from .program import COMMAND, PROGRAM
+
+TIMEOUT = 30.0
+"""Seconds that an operation on the node may take, connecting included."""
+
+TAIL_BYTES = 64 * 2**10
+OUTPUT_LIMIT = 2**30
+NO_ROOM = re.compile("No space left on device|Disk quota exceeded|Disc quota exceeded")
+JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+SPECIAL = re.compile(
+    r"_|(E?UID|PPID|SHELLOPTS|BASHOPTS|BASH_.*|OPTIND|OPTARG|LINENO|S?RANDOM|SECONDS|GROUPS|FUNCNAME"
+    r"|DIRSTACK|HISTCMD|EPOCH(REALTIME|SECONDS)|PWD|OLDPWD|SHLVL)"
+)
+"""Names that some shell keeps for itself: assigning them fails or does something else."""
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What to run.
+
+    Attributes
+    ----------
+    command
+        Program and arguments; the program is looked up in the PATH of ``environment``, if given.
+    environment
+        Added to HOME, USER, LOGNAME, PATH, SHELL and LANG of the login.
+    workdir
+        Working directory, made if missing; relative to the login's home.
+    walltime
+        Seconds after which the job is ended on the node; None: no limit.
+    merge_output
+        Write standard error to ``stdout.log`` too instead of ``stderr.log``.
+    files
+        ``(path, mode, content)`` of files to put into the job's folder.
+    exec_prefix
+        Put before the command: how to get into an allocation or a container.
+    grace
+        Seconds between TERM and KILL when the walltime is over.
+    """
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    workdir: str = ""
+    walltime: int | None = None
+    merge_output: bool = True
+    files: tuple[tuple[str, int, bytes], ...] = field(default=(), repr=False)
+    exec_prefix: tuple[str, ...] = ()
+    grace: int = 10
+
+
+@dataclass(frozen=True)
+class RunnerStatus:
+    """How a job stands on its node.
+
+    ``state`` is "absent", "staged", "running", "exited" or "lost" (started, but neither its
+    supervisor nor an exit status is there: the node was rebooted or the supervisor killed).
+    ``pid`` leads the job's process group. ``exit_code`` is 128 + signal for a job that died of one.
+    """
+
+    state: str
+    pid: int | None = None
+    exit_code: int | None = None
+    timed_out: bool = False
+
+
+class Runner:
+    """One job's life on one node.
+
+    Every method may be repeated, by another core too: what a step did is on the node, and a job is
+    never started twice.
+
+    Parameters
+    ----------
+    connection : NodeConnection
+        Where the job runs.
+    job_id : str
+        Names the job's folder, ``~/.skyport/jobs/JOB_ID``.
+    """
+
+    def __init__(self, connection: NodeConnection, job_id: str) -> None:
+        if not JOB_ID.fullmatch(job_id):
+            raise ValueError(f"{job_id!r} is not a job id")
+        self.connection = connection
+        self.job_id = job_id
+        self._dir: str | None = None
+
+    async def job_dir(self) -> str:
+        """Absolute path of the job's folder on the node; it is made if missing."""
+        if self._dir is None:
+            await self._prepare()
+        assert self._dir is not None  # noqa: S101
+        return self._dir
+
+    async def address_free(self, host: str, port: int) -> bool:
+        """Whether nothing answers at ``host:port`` as seen from the node.
+
+        Raises
+        ------
+        ForwardRefused
+            The node's sshd does not forward ports.
+        """
+        connection = await self.connection.ready(TIMEOUT)
+        try:
+            channel, _ = await connection.create_connection(
+                asyncssh.SSHTCPSession[bytes], host, port
+            )
+        except asyncssh.ChannelOpenError as error:
+            if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
+                raise forward_refused(self.connection) from error
+            if connection.is_closed():
+                raise NodeUnreachable(f"The SSH connection to {self.connection} broke.") from error
+            return True
+        channel.abort()
+        return False
+
+    async def stage(self, spec: RunSpec) -> None:
+        """Bring the runner program, the job's description and its files to the node.
+
+        Does nothing once the job was started or stopped.
+
+        Raises
+        ------
+        DiskFull
+            There is no room for it in the login's home.
+        StagingFailed
+            A file's path is not allowed, or the transfer failed.
+        """
+        for path, _, _ in spec.files:
+            _check_path(path)
+        status = await self._prepare()
+        if status.state not in ("absent", "staged"):
+            return
+        folder = await self.job_dir()
+        own = f"{folder}/.runner"
+        description = describe(spec)
+        uploads = [files.Upload(f"{folder}/{path}", mode, data) for path, mode, data in spec.files]
+        uploads.append(files.Upload(f"{own}/runner.sh", 0o600, PROGRAM.encode()))
+        uploads.append(files.Upload(f"{own}/job.sh.new", 0o600, description))
+        parents = {str(PurePosixPath(path).parent) for path, _, _ in spec.files} - {"."}
+        async with self._sftp(sum(len(upload.data) for upload in uploads)) as sftp:
+            for parent in sorted(parents):
+                await sftp.makedirs(f"{folder}/{parent}", exist_ok=True)
+            await files.upload(sftp, uploads)
+            await sftp.posix_rename(f"{own}/job.sh.new", f"{own}/job.sh")
+
+    async def start(self) -> RunnerStatus:
+        """Start the staged job unless it was started or stopped before.
+
+        Raises
+        ------
+        CommandFailed
+            The job is not staged, or its supervisor could not start.
+        DiskFull
+            There is no room in the login's home.
+        """
+        said, status = await self._operate("start")
+        if status.state == "absent":
+            raise CommandFailed(
+                f"Job {self.job_id} is not on {self.connection} (any more).", reason="not_staged"
+            )
+        if status.state == "staged":
+            await self._check_room(4096)
+            raise CommandFailed(
+                f"Job {self.job_id} did not start on {self.connection}: {said or 'no reason given'}"
+            )
+        return status
+
+    async def status(self) -> RunnerStatus:
+        """How the job stands."""
+        _, status = await self._operate("status")
+        return status
+
+    async def stop(self, grace: float = 5) -> RunnerStatus:
+        """End the job: TERM to all its processes, KILL after ``grace`` seconds.
+
+        Returns once none of them lives. A job that was not started never will be.
+
+        Raises
+        ------
+        CommandFailed
+            Some process cannot be killed.
+        """
+        seconds = math.ceil(grace)
+        _, status = await self._operate("stop", str(seconds), timeout=TIMEOUT + seconds + 30)
+        return status
+
+    async def log(
+        self, stream: str = "stdout", *, offset: int = 0, limit: int | None = None
+    ) -> bytes:
+        """What the job wrote to ``stream`` from byte ``offset`` on, at most ``limit`` bytes."""
+        if stream not in ("stdout", "stderr"):
+            raise ValueError(f"{stream!r} is not 'stdout' or 'stderr'")
+        async with self._sftp() as sftp:
+            return await files.read(sftp, await self._path(f"{stream}.log"), offset, limit)
+
+    async def tail(self, lines: int = 20) -> str:
+        """The last lines of ``stderr.log``, or of ``stdout.log`` if that one is empty."""
+        async with self._sftp() as sftp:
+            path = await self._path("stderr.log")
+            size = await files.size(sftp, path)
+            if not size:
+                path = await self._path("stdout.log")
+                size = await files.size(sftp, path)
+            data = await files.read(sftp, path, max(0, size - TAIL_BYTES), TAIL_BYTES)
+        return "\n".join(data.decode(errors="replace").splitlines()[-lines:])
+
+    async def collect(
+        self,
+        patterns: Sequence[str],
+        destination: Path,
+        *,
+        workdir: str = "",
+        limit: int = OUTPUT_LIMIT,
+    ) -> list[PurePosixPath]:
+        """Bring the files home that match ``patterns`` below the working directory.
+
+        Parameters
+        ----------
+        patterns : sequence of str
+            Relative shell patterns; ``**`` matches any depth, a folder is brought as a whole.
+        destination : Path
+            Folder at the core; made if missing.
+        workdir : str
+            The job's working directory, as in its :class:`RunSpec`.
+        limit : int
+            Bytes that all files together may have.
+
+        Returns
+        -------
+        list of PurePosixPath
+            The relative paths of what was brought.
+        """
+        home = (await self.job_dir()).removesuffix(f"/.skyport/jobs/{self.job_id}")
+        folder = str(PurePosixPath(home, _below_home(workdir)))
+        async with self._sftp() as sftp:
+            if not await sftp.isdir(folder):
+                return []
+            return await files.download(sftp, folder, patterns, destination, limit)
+
+    async def remove(self) -> None:
+        """Delete the job's folder on the node; afterwards it is certain to be gone.
+
+        Raises
+        ------
+        CommandFailed
+            The job still runs, or something in its folder cannot be deleted.
+        """
+        await self._operate("remove")
+
+    async def _prepare(self) -> RunnerStatus:
+        said, status = await self._operate("prepare")
+        self._dir = said
+        return status
+
+    async def _path(self, name: str) -> str:
+        if self._dir is None:
+            said, _ = await self._operate("where")
+            self._dir = said
+        return f"{self._dir}/{name}"
+
+    async def _operate(
+        self, operation: str, *arguments: str, timeout: float = TIMEOUT
+    ) -> tuple[str, RunnerStatus]:
+        """Run one operation of the program; its answer's folder or complaint, and the status."""
+        line = COMMAND.format(shlex.join((operation, self.job_id, *arguments)))
+        done = await self.connection.run(line, input=PROGRAM.encode(), timeout=timeout)
+        complaint = done.stderr.decode(errors="replace").strip()
+        answers = re.findall(r"^skyport-runner (.*)$", done.stdout.decode(errors="replace"), re.M)
+        if NO_ROOM.search(complaint):
+            raise files.disk_full(str(self.connection))
+        if not answers or done.exit_status:
+            raise CommandFailed(
+                f"Cannot {operation} job {self.job_id} on {self.connection}: "
+                f"{complaint or f'exit status {done.exit_status}'}",
+            )
+        folder = next((text[4:] for text in answers if text.startswith("dir ")), "")
+        return folder or complaint, _parse(answers[-1])
+
+    @asynccontextmanager
+    async def _sftp(self, need: int = 4096) -> AsyncIterator[asyncssh.SFTPClient]:
+        """An SFTP session whose failures are explained; ``need`` is in bytes."""
+        try:
+            async with self.connection.sftp() as sftp:
+                with files.explained(str(self.connection)):
+                    yield sftp
+        except asyncssh.SFTPFailure as error:
+            await self._check_room(need)
+            raise StagingFailed(
+                f"A file transfer with {self.connection} failed: {error.reason}."
+            ) from error
+
+    async def _check_room(self, need: int) -> None:
+        """Raise DiskFull if ``need`` bytes cannot be written in the job's folder."""
+        line = COMMAND.format(f"room {self.job_id} {need // 1024 + 4}")
+        done = await self.connection.run(line, input=PROGRAM.encode(), timeout=TIMEOUT)
+        if NO_ROOM.search(done.stderr.decode(errors="replace")):
+            raise files.disk_full(str(self.connection))
+
+
+def describe(spec: RunSpec) -> bytes:
+    """The job as shell functions: safe for any bytes but NUL, and nothing of it in an argv."""
+    special = {name: value for name, value in spec.environment.items() if SPECIAL.fullmatch(name)}
+    plain = {name: value for name, value in spec.environment.items() if name not in special}
+    command = [*spec.exec_prefix, *spec.command]
+    if special:
+        # None of these is ever secret, so they may pass through env's arguments.
+        command = ["env", *(f"{name}={value}" for name, value in special.items()), *command]
+    lines = [
+        "settings() {",
+        f"workdir={shlex.quote(_below_home(spec.workdir))}",
+        f"walltime={int(spec.walltime or 0)}",
+        f"grace={int(spec.grace)}",
+        f"merge={int(spec.merge_output)}",
+        "}",
+        "environment() {",
+        ":",
+        *(f"export {name}={shlex.quote(value)}" for name, value in plain.items()),
+        "}",
+        "job() {",
+        "exec " + " ".join(shlex.quote(word) for word in command),
+        "}",
+        "",
+    ]
+    return "\n".join(lines).encode(errors="surrogateescape")
+
+
+def forward_refused(connection: NodeConnection) -> ForwardRefused:
+    """The error for a node whose sshd forwards no ports."""
+    return ForwardRefused(
+        f"The sshd of {connection} refuses to forward ports.",
+        hint="Its sshd_config needs AllowTcpForwarding yes.",
+    )
+
+
+def _parse(answer: str) -> RunnerStatus:
+    state, pid, code, timed_out = answer.split()
+    return RunnerStatus(
+        state,
+        pid=int(pid) or None,
+        exit_code=None if code == "-" else int(code),
+        timed_out=timed_out == "1",
+    )
+
+
+def _below_home(workdir: str) -> str:
+    return "" if workdir == "~" else workdir.removeprefix("~/")
+
+
+def _check_path(path: str) -> None:
+    parts = path.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\0" in path:
+        raise StagingFailed(f"{path!r} is not a relative path.", permanent=True)
+    if parts[0] == ".runner" or path in ("stdout.log", "stderr.log"):
+        raise StagingFailed(f"The name {path!r} is taken by the runner.", permanent=True)

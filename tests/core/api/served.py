@@ -1,0 +1,209 @@
+"""The real API over a real socket and a real store, with the rest of the core in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from cryptography.fernet import Fernet
+from tornado.web import Application
+
+from skyport_core.api import Services, UnixDoor, make_application, unix_door
+from skyport_core.model import EventDraft, Job, JobState
+from skyport_core.store import Store
+from skyport_core.wire import API_PREFIX, FlavorView, Health, JobRequest, NodeView, SiteView
+
+JOB = "6d1f5a52-2f5e-4b0f-9b63-0c1c5f7f3a01"
+OTHER = "6d1f5a52-2f5e-4b0f-9b63-0c1c5f7f3a02"
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+REQUEST = JobRequest(command=("sleep", "60"), owner="alice", name="nap")
+
+
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.timezone.utc)
+
+
+@dataclass
+class MemoryJobs:
+    """Jobs that stay QUEUED until the test says otherwise."""
+
+    store: Store
+    logs: dict[str, bytes] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    async def submit(self, job_id: str, owner: str, request: JobRequest) -> tuple[Job, bool]:
+        if self.failure:
+            raise self.failure
+        return await self.store.put_job(job_id, owner, request, now())
+
+    async def cancel(self, job_id: str, owner: str | None) -> Job | None:
+        return await self.store.tombstone(job_id, owner, now())
+
+    async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:
+        data = self.logs.get(stream, b"")[offset:]
+        return data if limit is None else data[:limit]
+
+
+@dataclass
+class MemorySites:
+    """One site ``lab`` with one node ``n1``."""
+
+    node: NodeView = field(
+        default_factory=lambda: NodeView(
+            site="lab",
+            name="n1",
+            flavor="big",
+            cpus=8,
+            memory=16384,
+            gpus=0,
+            free_cpus=6,
+            free_memory=8192,
+            free_gpus=0,
+            labels={},
+            state="up",
+            reason="",
+            jobs=[],
+        )
+    )
+
+    async def flavors(self) -> list[FlavorView]:
+        return [
+            FlavorView(
+                site="lab",
+                name="big",
+                description="8 cores",
+                cpus=8,
+                memory=16384,
+                gpus=0,
+                gpu_type="",
+                price=None,
+                capacity=1,
+                available_nodes=1,
+                free_cpus=6,
+                free_memory=8192,
+                free_gpus=0,
+            )
+        ]
+
+    async def nodes(self) -> list[NodeView]:
+        return [self.node]
+
+    async def sites(self) -> list[SiteView]:
+        return [
+            SiteView(
+                name="lab", gate="OnPremGate", available=True, reason="", nodes=1, running_jobs=0
+            )
+        ]
+
+    async def set_drain(self, site: str, node: str, drained: bool, reason: str) -> NodeView:
+        if (site, node) != (self.node.site, self.node.name):
+            raise KeyError(node)
+        state = "drained" if drained else "up"
+        self.node = self.node.model_copy(update={"state": state, "reason": reason})
+        return self.node
+
+
+class MemoryInfo:
+    async def health(self) -> Health:
+        return Health(status="ok", version="1", core_id="test", uptime=5.0, jobs={"RUNNING": 2})
+
+
+@dataclass
+class ServedCore:
+    """What a test works with."""
+
+    door: UnixDoor
+    application: Application
+    services: Services
+    jobs: MemoryJobs
+    sites: MemorySites
+
+    @property
+    def store(self) -> Store:
+        return self.services.store
+
+    @property
+    def socket(self) -> Path:
+        return self.door.path
+
+    async def idle(self) -> None:
+        """Wait until no request is being answered."""
+        running = self.application.settings["running"]
+        if running:
+            _, late = await asyncio.wait(running, timeout=10)
+            assert not late
+
+    async def submit(self, job_id: str = JOB, owner: str = "alice") -> Job:
+        job, _ = await self.store.put_job(job_id, owner, REQUEST, now())
+        return job
+
+    async def tell(self, *messages: str, job_id: str = JOB) -> None:
+        for message in messages:
+            await self.store.add_event(job_id, EventDraft(message))
+
+    async def end(self, job_id: str = JOB, state: JobState = JobState.FINISHED) -> None:
+        job = await self.store.get_job(job_id)
+        assert job is not None
+        await self.store.update_job(job, EventDraft("Over", reason="exit"), state=state)
+
+
+@asynccontextmanager
+async def memory_services(folder: Path) -> AsyncIterator[Services]:
+    store = await Store.open(f"sqlite:///{folder / 'core.db'}", Fernet.generate_key())
+    try:
+        yield Services(store, MemoryJobs(store), MemorySites(), MemoryInfo())
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def served(folder: Path, heartbeat: float = 15.0) -> AsyncIterator[ServedCore]:
+    async with memory_services(folder) as services:
+        application = make_application(services, heartbeat=heartbeat)
+        door = await unix_door(application, folder / "core.sock")
+        try:
+            assert isinstance(services.jobs, MemoryJobs)
+            assert isinstance(services.sites, MemorySites)
+            yield ServedCore(door, application, services, services.jobs, services.sites)
+        finally:
+            await door.close()
+
+
+class Http:
+    """Plain HTTP to a socket, for what the Python client would not send."""
+
+    def __init__(self, socket: Path) -> None:
+        self.session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(socket)))
+
+    async def __aenter__(self) -> Http:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.session.close()
+
+    async def __call__(self, method: str, path: str, **options: Any) -> Answer:
+        url = f"http://core{API_PREFIX}{path}"
+        async with self.session.request(method, url, **options) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> Any:
+        return self.json["error"]
