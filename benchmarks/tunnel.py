@@ -14,10 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from benchmarks import traffic
 from benchmarks.report import Result, Series, argument_parser, compare, publish
@@ -29,6 +27,7 @@ from tests.infra.sshd import SSHD, start_sshd
 CIPHERS = ("chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 OURS = "skyport"
 WARM_UP = 16 * 2**20
+CHECKOUT = Path(__file__).parent.parent
 
 
 class Child:
@@ -36,7 +35,7 @@ class Child:
 
     def __init__(self, argv: Sequence[str]) -> None:
         self.process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT
         )
 
     def ask(self, line: str) -> str:
@@ -54,8 +53,18 @@ class Child:
             raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait(10)}")
         return line.strip()
 
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        except (RuntimeError, subprocess.TimeoutExpired):
+            if kind is None:
+                raise
+
     def close(self) -> None:
-        """Close its input and wait for its end."""
+        """Close its input and wait for its end; RuntimeError when it failed."""
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
         try:
@@ -76,12 +85,7 @@ class Bench:
 
     folder: Path
     sshd: SSHD
-    server: Child
-    stack: contextlib.ExitStack
-    target: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.target = int(self.server.hear())
+    target: int
 
     @classmethod
     @contextlib.contextmanager
@@ -99,24 +103,22 @@ class Bench:
             sshd = start_sshd(folder / "sshd", user_ca, lines=lines)
             stack.callback(sshd.kill)
             (folder / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {sshd.host_key}\n")
-            server = Child([sys.executable, "-m", "benchmarks.traffic"])
-            stack.callback(server.close)
-            yield cls(folder, sshd, server, stack)
+            server = stack.enter_context(Child([sys.executable, "-m", "benchmarks.traffic"]))
+            yield cls(folder, sshd, int(server.hear()))
 
     def core(self) -> Child:
         """A process with the core's tunnels."""
-        child = Child(
+        return Child(
             [
                 *(sys.executable, "-m", "benchmarks.carrier"),
                 *(str(self.folder), str(self.sshd.port), self.sshd.host_key),
                 *(self.sshd.username, str(self.target)),
             ]
         )
-        self.stack.callback(child.close)
-        return child
 
-    def ssh(self, cipher: str, port: int) -> subprocess.Popen[bytes]:
-        """An ``ssh -L`` that listens on ``port``."""
+    @contextlib.contextmanager
+    def ssh(self, cipher: str, port: int) -> Iterator[int]:
+        """An ``ssh -L`` that listens on ``port``; its process id."""
         process = subprocess.Popen(
             [
                 *("ssh", "-F", "none", "-N", "-p", str(self.sshd.port), "-c", cipher),
@@ -128,13 +130,12 @@ class Bench:
             ],
             stdin=subprocess.DEVNULL,
         )
-        self.stack.callback(_end, process)
-        return process
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait(10)
+        try:
+            await_listener(("127.0.0.1", port))
+            yield process.pid
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def await_listener(address: Address, timeout: float = 10.0) -> None:
@@ -152,26 +153,28 @@ def await_listener(address: Address, timeout: float = 10.0) -> None:
 
 def measure_speed(bench: Bench, *, size: int, echoes: int, rounds: int) -> list[Series]:
     """Throughput and round trips of all subjects, in turns."""
-    subjects: dict[str, Address] = {OURS: tuple(json.loads(bench.core().ask("1"))[0])}
-    for cipher, port in zip(CIPHERS, free_ports(len(CIPHERS)), strict=True):
-        bench.ssh(cipher, port)
-        subjects[f"ssh -L {cipher.partition('@')[0]}"] = ("127.0.0.1", port)
     values: dict[tuple[str, str], list[float]] = {}
-    for address in subjects.values():
-        await_listener(address)
-        traffic.download(address, WARM_UP)
-        traffic.upload(address, WARM_UP)
-    for number in range(rounds):
-        order = list(subjects.items())
-        for subject, address in order[number % len(order) :] + order[: number % len(order)]:
-            times = traffic.echo(address, echoes)
-            for figure, value in (
-                ("down", traffic.download(address, size)),
-                ("up", traffic.upload(address, size)),
-                ("rtt p50", statistics.median(times)),
-                ("rtt p99", times[int(len(times) * 0.99)]),
-            ):
-                values.setdefault((figure, subject), []).append(value)
+    with contextlib.ExitStack() as stack:
+        core = stack.enter_context(bench.core())
+        subjects: dict[str, Address] = {OURS: tuple(json.loads(core.ask("1"))[0])}
+        for cipher, port in zip(CIPHERS, free_ports(len(CIPHERS)), strict=True):
+            stack.enter_context(bench.ssh(cipher, port))
+            subjects[f"ssh -L {cipher.partition('@')[0]}"] = ("127.0.0.1", port)
+        for address in subjects.values():
+            traffic.download(address, WARM_UP)
+            traffic.upload(address, WARM_UP)
+        for number in range(rounds):
+            order = list(subjects.items())
+            first = number % len(order)
+            for subject, address in order[first:] + order[:first]:
+                times = traffic.echo(address, echoes)
+                for figure, value in (
+                    ("down", traffic.download(address, size)),
+                    ("up", traffic.upload(address, size)),
+                    ("rtt p50", statistics.median(times)),
+                    ("rtt p99", times[int(len(times) * 0.99)]),
+                ):
+                    values.setdefault((figure, subject), []).append(value)
     units = {"down": "MiB/s", "up": "MiB/s", "rtt p50": "us", "rtt p99": "us"}
     return [
         Series(subject, figure, units[figure], tuple(values[figure, subject]))
@@ -182,32 +185,28 @@ def measure_speed(bench: Bench, *, size: int, echoes: int, rounds: int) -> list[
 
 def measure_memory(bench: Bench, *, tunnels: int, peers: int) -> list[Series]:
     """Memory that one more tunnel takes, with a connection open through it."""
-    core = bench.core()
-    addresses = [tuple(json.loads(core.ask("1"))[0])]
-    with contextlib.ExitStack() as held:
-        held.enter_context(traffic.hold(addresses[0]))
+    with bench.core() as core, contextlib.ExitStack() as held:
+        held.enter_context(traffic.hold(tuple(json.loads(core.ask("1"))[0])))
         before = pss(core.process.pid)
-        addresses = [tuple(one) for one in json.loads(core.ask(str(tunnels)))]
-        for address in addresses:
-            held.enter_context(traffic.hold(address))
+        for address in json.loads(core.ask(str(tunnels))):
+            held.enter_context(traffic.hold(tuple(address)))
         ours = (pss(core.process.pid) - before) / tunnels
-    each = []
     with contextlib.ExitStack() as held:
         processes = []
         for port in free_ports(peers):
-            processes.append(bench.ssh(CIPHERS[1], port))
-            await_listener(("127.0.0.1", port))
+            processes.append(held.enter_context(bench.ssh(CIPHERS[1], port)))
             held.enter_context(traffic.hold(("127.0.0.1", port)))
-        each = [pss(process.pid) for process in processes]
+        each = statistics.median(pss(process) for process in processes)
     return [
         Series(OURS, "memory a tunnel", "KiB", (ours,)),
-        Series("ssh -L, a process each", "memory a tunnel", "KiB", (statistics.median(each),)),
+        Series("ssh -L, a process each", "memory a tunnel", "KiB", (each,)),
     ]
 
 
 def pss(pid: int) -> float:
     """A process's own share of memory (proportional set size), KiB."""
-    return float(psutil.Process(pid).memory_full_info().pss) / 1024
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return float(next(line.split()[1] for line in rollup.splitlines() if line.startswith("Pss:")))
 
 
 def judge(series: Sequence[Series]) -> list[Result]:

@@ -29,6 +29,10 @@ from .ssh.identity import SSHIdentity
 from .store import upgrade_db
 
 
+EXIT_TIMEOUT = 8.0
+"""Seconds that cancel_on_exit may take; JupyterHub kills a service 10 s after asking it to end."""
+
+
 def default_home() -> Path:
     """``$SKYPORT_HOME``, or the place where the XDG rules put a program's state."""
     configured = os.environ.get("SKYPORT_HOME")
@@ -186,6 +190,14 @@ class SkyPortCore(CoreApplication):
         help="""
         Ask a core that already runs with this home to leave, instead of giving up. For a core
         that JupyterHub manages: a hub that was killed leaves its core behind.
+        """,
+    ).tag(config=True)
+
+    cancel_on_exit = Bool(
+        False,
+        help="""
+        Cancel all jobs when the core is asked to end, and wait up to 8 s for that. For a
+        demonstration that leaves nothing behind; a core in service lets its jobs go on.
         """,
     ).tag(config=True)
 
@@ -348,7 +360,11 @@ class SkyPortCore(CoreApplication):
             loop.add_signal_handler(number, stopping.set)
         await self.core.start()
         await stopping.wait()
-        self.log.info("Stopping; the jobs on the nodes go on")
+        if self.cancel_on_exit:
+            self.log.info("Stopping, all jobs first")
+            await self.core.cancel_all(EXIT_TIMEOUT)
+        else:
+            self.log.info("Stopping; the jobs on the nodes go on")
         await self.core.stop()
 
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import os
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 from urllib.parse import quote
 
-import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from .model import JobKind, JobState
+from .transport import CoreError, CoreUnavailable, Pauses, Transport
 from .wire import (
-    API_PREFIX,
-    ErrorView,
     EventView,
     FlavorList,
     FlavorView,
@@ -35,44 +29,9 @@ from .wire import (
     SiteView,
 )
 
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
-"""Seconds between two tries to reach a core that is away, at first and at most."""
-
-SILENCE = 45.0
-"""Seconds without a sign of life after which a stream counts as broken; the core gives one each
-15 s."""
-
-_READ_BUFFER = 2**18
+__all__ = ["CoreClient", "CoreError", "CoreUnavailable", "LogChunk", "default_socket"]
 
 View = TypeVar("View", bound=BaseModel)
-
-
-class CoreUnavailable(Exception):
-    """The core cannot be reached; the message says at which socket, why and what to look at."""
-
-
-class CoreError(Exception):
-    """The core refused a request.
-
-    Attributes
-    ----------
-    status : int
-        HTTP status.
-    code : str
-        A word for programs.
-    message : str
-        For people.
-    field : str or None
-        Path of the field at fault.
-    """
-
-    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.field = field
 
 
 @dataclass(frozen=True)
@@ -117,9 +76,7 @@ class CoreClient:
         self, socket_path: str | os.PathLike[str] | None = None, *, timeout: float = 30.0
     ) -> None:
         self.socket_path = Path(socket_path) if socket_path else default_socket()
-        self.timeout = timeout
-        self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._transport = Transport(self.socket_path, timeout)
 
     async def __aenter__(self) -> CoreClient:
         return self
@@ -134,9 +91,7 @@ class CoreClient:
 
     async def close(self) -> None:
         """Close all connections. The client may be used again afterwards. Idempotent."""
-        session, self._session, self._loop = self._session, None, None
-        if session is not None:
-            await session.close()
+        await self._transport.close()
 
     async def health(self, *, wait: float = 0) -> Health:
         """Version, identity, uptime and number of jobs of the core."""
@@ -216,7 +171,7 @@ class CoreClient:
 
         None when it was never submitted; a later ``put_job`` of the id is then refused.
         """
-        _, body = await self._request("DELETE", _job(job_id), wait=wait)
+        _, body = await self._transport.request("DELETE", _job(job_id), wait=wait)
         return _parse(JobView, body) if body else None
 
     async def log(
@@ -236,7 +191,9 @@ class CoreClient:
         query = [("stream", stream), ("offset", str(offset))]
         if limit is not None:
             query.append(("limit", str(limit)))
-        headers, body = await self._request("GET", f"{_job(job_id)}/log", query=query, wait=wait)
+        headers, body = await self._transport.request(
+            "GET", f"{_job(job_id)}/log", query=query, wait=wait
+        )
         return LogChunk(body, int(headers.get("X-Skyport-Next-Offset", offset + len(body))))
 
     async def events(
@@ -255,34 +212,31 @@ class CoreClient:
         wait : float
             Seconds that the core may be away at a time before CoreUnavailable is raised.
         """
-        pauses = _Pauses(wait)
+        query = [("follow", "true" if follow else "false")]
+        pauses = Pauses(wait)
         while True:
+            reached, failure = False, None
             try:
-                async with self._event_stream(job_id, after, follow) as response:
-                    pauses.restart()
-                    async with aclosing(_server_sent(response)) as messages:
-                        async for name, data in messages:
-                            if name == "end":
-                                return
-                            event = _parse(EventView, data)
-                            after = event.seq
-                            pauses = _Pauses(wait)
-                            yield event
+                page = [*query, ("after", str(after))]
+                async with self._transport.messages(f"{_job(job_id)}/events", page) as messages:
+                    reached = True
+                    async for name, data in messages:
+                        if name == "end":
+                            return
+                        event = _parse(EventView, data)
+                        after = event.seq
+                        pauses = Pauses(wait)
+                        yield event
                 if not follow:
                     return
-            except CoreUnavailable:
-                if pauses.over:
-                    raise
+            except CoreUnavailable as error:
+                failure = error
+            if reached:
+                # The core is away from now on, not since its last event.
+                pauses.restart()
+            if failure is not None and pauses.over:
+                raise failure
             await pauses.sleep()
-
-    @asynccontextmanager
-    async def _event_stream(
-        self, job_id: str, after: int, follow: bool
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        timeout = aiohttp.ClientTimeout(total=None, connect=self.timeout, sock_read=SILENCE)
-        query = [("after", str(after)), ("follow", "true" if follow else "false")]
-        async with self._response("GET", f"{_job(job_id)}/events", query, None, timeout) as answer:
-            yield answer
 
     async def _patch_node(self, site: str, node: str, patch: NodePatch, wait: float) -> NodeView:
         path = f"/nodes/{quote(site, safe='')}/{quote(node, safe='')}"
@@ -299,136 +253,8 @@ class CoreClient:
         body: str | None = None,
         wait: float,
     ) -> View:
-        _, answer = await self._request(method, path, query=query, body=body, wait=wait)
+        _, answer = await self._transport.request(method, path, query=query, body=body, wait=wait)
         return _parse(model, answer)
-
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Collection[tuple[str, str]] = (),
-        body: str | None = None,
-        wait: float,
-    ) -> tuple[Mapping[str, str], bytes]:
-        timeout = aiohttp.ClientTimeout(total=self.timeout)
-        pauses = _Pauses(wait)
-        while True:
-            try:
-                async with self._response(method, path, query, body, timeout) as response:
-                    return response.headers, await response.read()
-            except CoreUnavailable:
-                if pauses.over:
-                    raise
-            await pauses.sleep()
-
-    @asynccontextmanager
-    async def _response(
-        self,
-        method: str,
-        path: str,
-        query: Collection[tuple[str, str]],
-        body: str | None,
-        timeout: aiohttp.ClientTimeout,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A successful answer; any failure, also while it is read, as one of our two errors."""
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        try:
-            async with self._open_session().request(
-                method,
-                f"http://core{API_PREFIX}{path}",
-                params=list(query),
-                data=None if body is None else body.encode(),
-                headers=headers,
-                timeout=timeout,
-            ) as response:
-                if response.status >= 400:
-                    raise _refusal(response.status, await response.read())
-                yield response
-        except asyncio.TimeoutError as error:
-            raise CoreUnavailable(
-                f"The core at {self.socket_path} did not answer in time. "
-                "Is skyport-core overloaded or stopped? Its log tells more."
-            ) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise CoreUnavailable(self._explain(error)) from error
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        if self._session is not None and self._loop is not loop:
-            if self._loop is not None and not self._loop.is_closed():
-                raise RuntimeError("A CoreClient belongs to one event loop; make one for each.")
-            # The loop took its connections along; there is nothing left to close.
-            self._session = None
-        if self._session is None or self._session.closed:
-            self._loop = loop
-            self._session = aiohttp.ClientSession(
-                # No limit: each stream of events holds a connection for as long as it lasts.
-                connector=aiohttp.UnixConnector(path=str(self.socket_path), limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=_READ_BUFFER,
-            )
-        return self._session
-
-    def _explain(self, error: BaseException) -> str:
-        number = getattr(error, "errno", None)
-        where = f"The core at {self.socket_path} cannot be reached"
-        if number == errno.ENOENT:
-            return (
-                f"{where}: there is no such socket. "
-                "Is skyport-core running, and with the same SKYPORT_HOME?"
-            )
-        if number == errno.ECONNREFUSED:
-            return f"{where}: nobody listens at the socket. Is skyport-core running?"
-        if number in (errno.EACCES, errno.EPERM):
-            return (
-                f"{where}: permission denied. The socket is for the core's own user, root "
-                "and the allowed_uids of its configuration."
-            )
-        return f"{where}: {error or type(error).__name__}. Is skyport-core running?"
-
-
-class _Pauses:
-    """Growing pauses between tries, until ``wait`` seconds have passed."""
-
-    def __init__(self, wait: float) -> None:
-        self._wait = wait
-        self._pause = FIRST_PAUSE
-        self.restart()
-
-    def restart(self) -> None:
-        """Count the time from now, since the core was there; the pauses go on growing."""
-        self._end = asyncio.get_running_loop().time() + self._wait
-
-    @property
-    def over(self) -> bool:
-        """Whether no other try should be made."""
-        return asyncio.get_running_loop().time() >= self._end
-
-    async def sleep(self) -> None:
-        """Pause before the next try, at most until the end."""
-        left = self._end - asyncio.get_running_loop().time()
-        # Not for cryptography: it only keeps many clients from coming back in step.
-        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        await asyncio.sleep(max(0.0, min(pause, left)))
-
-
-async def _server_sent(response: aiohttp.ClientResponse) -> AsyncGenerator[tuple[str, str], None]:
-    """Name and data of each server-sent event; comments and what is cut off are left out."""
-    name, data = "", list[str]()
-    async for raw in response.content:
-        line = raw.decode().rstrip("\r\n")
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if not line:
-            if data:
-                yield name, "\n".join(data)
-            name, data = "", []
-        elif field == "event":
-            name = value
-        elif field == "data":
-            data.append(value)
 
 
 def _job(job_id: str) -> str:
@@ -444,11 +270,3 @@ def _parse(model: type[View], body: bytes | str) -> View:
             f"({error.error_count()} errors): do both come from the same release?"
         )
     raise CoreError(502, "unreadable", message)
-
-
-def _refusal(status: int, body: bytes) -> CoreError:
-    try:
-        error = ErrorView.model_validate_json(body).error
-    except ValidationError:
-        return CoreError(status, "unknown", f"The core answered with HTTP status {status}.")
-    return CoreError(status, error.code, error.message, error.field)

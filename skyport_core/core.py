@@ -163,6 +163,14 @@ class Core:
             await self._store.set_meta("core_id", known)
         return known
 
+    async def cancel_all(self, timeout: float) -> None:
+        """Cancel every job and wait until all have ended, for at most ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        for job in await self._store.active_jobs():
+            await self._jobs.cancel(job.id, job.owner)
+        while await self._store.active_jobs() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
     async def stop(self) -> None:
         """Close everything of the core's own; the jobs on the nodes go on."""
         await self._door.close()

@@ -51,7 +51,9 @@ def public_key(line: str) -> str:
 Memory = Annotated[int, BeforeValidator(parse_memory)]
 PublicKey = Annotated[str, AfterValidator(public_key)]
 Keys = Annotated[tuple[PublicKey, ...], BeforeValidator(_as_tuple)]
-HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
+HostName = Annotated[
+    str, Field(min_length=1, max_length=255, pattern=r"^[^\s\x00-\x1f\x7f-][^\s\x00-\x1f\x7f]*$")
+]
 
 
 class HostConfig(BaseModel):

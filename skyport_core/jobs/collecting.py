@@ -27,9 +27,9 @@ async def collect(job: Job, context: JobContext) -> Step:
     attachment = await context.attachments.get(job)
     if job.failure is not None and job.failure.reason == "node_lost":
         return await _release(job, context, cleanup=job.partition is None)
+    job = await _with_tail(job, attachment)
     await attachment.runner.stop(context.settings.stop_grace)
     await _bring_home(job, context, attachment)
-    job = await _with_tail(job, context, attachment)
     await attachment.runner.remove()
     return await _release(job, context, cleanup=False)
 
@@ -74,7 +74,7 @@ async def _bring_home(job: Job, context: JobContext, attachment: Attachment) -> 
         )
 
 
-async def _with_tail(job: Job, context: JobContext, attachment: Attachment) -> Job:
+async def _with_tail(job: Job, attachment: Attachment) -> Job:
     if job.failure is None or job.failure.log_tail:
         return job
     failure = dataclasses.replace(job.failure, log_tail=await attachment.runner.tail())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -149,7 +150,7 @@ class JobReconciler:
         if job.state is JobState.COLLECTING:
             self.log.warning("Job %s: %s did not answer while collecting", job.id, job.node)
             return await abandon(job, context)
-        limit = (job.deadline - job.state_since).total_seconds() if job.deadline else 0.0
+        limit = self._limit(job, job.state) or 0.0
         message = OVERDUE[job.state].format(place=job.node or job.site, limit=limit)
         if job.state is JobState.ALLOCATING:
             event = EventDraft(message, reason="allocate_timeout")
@@ -199,12 +200,14 @@ class JobReconciler:
         else:
             self._queue.forget(job.id)
 
-    def _deadline(self, job: Job, state: JobState, changes: JobChanges) -> dt.datetime | None:
-        seconds = self._context.settings.deadline(
-            state,
-            start_timeout=job.spec.start_timeout,
-            elastic=changes.get("partition", job.partition) is not None,
+    def _limit(self, job: Job, state: JobState) -> float | None:
+        return self._context.settings.deadline(
+            state, start_timeout=job.spec.start_timeout, elastic=job.partition is not None
         )
+
+    def _deadline(self, job: Job, state: JobState, changes: JobChanges) -> dt.datetime | None:
+        partition = changes.get("partition", job.partition)
+        seconds = self._limit(dataclasses.replace(job, partition=partition), state)
         return None if seconds is None else self._context.now() + dt.timedelta(seconds=seconds)
 
     def _entered(self, job: Job) -> None:

@@ -30,6 +30,9 @@ SESSIONS = 6
 """Commands run at once on one connection; sshd allows 10 sessions by default (MaxSessions), of
 which one is for SFTP and one for the watching channel."""
 
+WINDOW = 16 * 2**20
+"""Bytes of a command's output in flight."""
+
 SHELL_MARK = "skyport-shell"
 
 Callback = Callable[[], None]
@@ -250,10 +253,8 @@ class NodeConnection:
             left = deadline - time.monotonic()
             connection = await self.ready(max(left, 0.0))
             try:
-                result = await connection.run(
-                    text, input=data, encoding=None, timeout=max(left, 0.01)
-                )
-            except asyncssh.TimeoutError as error:
+                return await self._converse(connection, text, data, left)
+            except asyncio.TimeoutError as error:
                 raise CommandFailed(
                     f"A command on {self} did not end in time.",
                     reason="command_timeout",
@@ -274,9 +275,26 @@ class NodeConnection:
                 raise NodeUnreachable(
                     f"The SSH connection to {self} broke during a command: {error}."
                 ) from error
-            if result.returncode is None:
-                raise NodeUnreachable(f"The SSH connection to {self} broke during a command.")
-            return Completed(result.returncode, _bytes(result.stdout), _bytes(result.stderr))
+
+    async def _converse(
+        self, connection: asyncssh.SSHClientConnection, text: str, data: bytes, timeout: float
+    ) -> Completed:
+        process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
+            text, encoding=None, window=WINDOW
+        )
+        try:
+            stdout, stderr = await asyncio.wait_for(process.communicate(data), max(timeout, 0.01))
+        except BaseException:
+            # sshd leaves a command without terminal alone when its channel is closed, and passes
+            # signals on for ordinary users only.
+            if not connection.is_closed():
+                process.terminate()
+            raise
+        finally:
+            process.close()
+        if process.returncode is None:
+            raise NodeUnreachable(f"The SSH connection to {self} broke during a command.")
+        return Completed(process.returncode, stdout, stderr)
 
     async def _prove_shell(self, deadline: float) -> None:
         """Find out whether a failure was the command's, or the login's shell runs none at all."""
@@ -348,7 +366,8 @@ class NodeConnection:
 
     def _failed(self, error: NodeError) -> None:
         if str(error) != str(self.last_error):
-            self._log.warning("%s", error.message, exc_info=error.__cause__)
+            self._log.warning("%s", error.message)
+            self._log.debug("The cause:", exc_info=error)
         self.last_error = error
         self.state = ConnectionState.WAITING
         if error.permanent:
@@ -483,7 +502,3 @@ def _subscribe(callbacks: list[Callback], callback: Callback) -> Callback:
 async def _done(future: asyncio.Future[Any], timeout: float) -> bool:
     done, _ = await asyncio.wait({future}, timeout=timeout)
     return bool(done)
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 
 import asyncssh
@@ -127,6 +128,8 @@ def _trusted(
 
 def _explain(error: Exception, name: str, settings: ConnectionSettings) -> NodeError:
     text = str(error)
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        text = os.strerror(error.errno)
     if isinstance(error, asyncssh.HostKeyNotVerifiable) or (
         isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in text.lower()
     ):

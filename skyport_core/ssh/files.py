@@ -48,7 +48,9 @@ async def read(sftp: asyncssh.SFTPClient, path: str, offset: int, limit: int | N
     """Bytes of a file from ``offset`` on, at most ``limit``; empty if there is no such file."""
     try:
         async with sftp.open(path, "rb") as source:
-            return _bytes(await source.read(-1 if limit is None else limit, offset))
+            there = ((await source.stat()).size or 0) - offset
+            count = there if limit is None else min(limit, there)
+            return _bytes(await source.read(count, offset)) if count > 0 else b""
     except asyncssh.SFTPNoSuchFile:
         return b""
 

@@ -288,6 +288,9 @@ class Runner:
         if NO_ROOM.search(complaint):
             raise files.disk_full(str(self.connection))
         if not answers or done.exit_status:
+            # What dash says of any failed write, a full disk included.
+            if "I/O error" in complaint:
+                await self._check_room(4096)
             raise CommandFailed(
                 f"Cannot {operation} job {self.job_id} on {self.connection}: "
                 f"{complaint or f'exit status {done.exit_status}'}",

@@ -180,7 +180,7 @@ take_lock() {
 }
 
 # Blanks that the real record overwrites in place: it can be written on a full disk too.
-reserve() { printf '%80s\n' '' >"$own/$1" || exit 1; }
+reserve() { printf '%80s\n' '' >"$own/$1"; }
 
 write_exit() {
     printf '%-78s\n' "$1 $2" 1<>"$own/exit.new" && mv -f "$own/exit.new" "$own/exit"
@@ -199,8 +199,7 @@ supervise() {
     trap '' HUP
     . "$own/job.sh"
     settings
-    reserve exit.new
-    reserve job.new
+    reserve exit.new && reserve job.new || exit 1
     : >>"$dir/stdout.log"
     : >>"$own/supervisor.log"
     take_lock "$(name_of $$)" || exit 0
@@ -227,15 +226,16 @@ supervise() {
     tell_watchers
 }
 
-launch() {
-    $session env -i HOME="$HOME" USER="${USER:-$(id -un)}" LOGNAME="${USER:-$(id -un)}" \
+# Only here, in a subshell, can the signals be reset that the supervisor ignores.
+launch() (
+    trap - HUP TERM INT
+    exec $session env -i HOME="$HOME" USER="${USER:-$(id -un)}" LOGNAME="${USER:-$(id -un)}" \
         PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}" SHELL="${SHELL:-/bin/sh}" \
         LANG="${LANG:-C.UTF-8}" SKYPORT_JOB_ID="$id" \
         sh "$own/runner.sh" launch "$id" "$mask" </dev/null
-}
+)
 
 become_job() {
-    trap - HUP
     printf '%-78s\n' "$(name_of $$)" 1<>"$own/job.new" && mv -f "$own/job.new" "$own/job" ||
         fail "Cannot record the job's process in $own."
     [ -e "$own/stop" ] && exit 143
@@ -249,6 +249,23 @@ become_job() {
     set +u
     environment
     job
+}
+
+# A job whose lock is taken by nobody never starts. Fails for want of room only.
+forbid() {
+    [ -f "$own/lock" ] && return 0
+    reserve exit.new || return 1
+    take_lock '0 0 -'
+    case $? in
+    0) write_exit 143 0 ;;
+    2) return 1 ;;
+    esac
+}
+
+# A job that will not start needs its files no more.
+discard() {
+    rm -f "$own/job.sh" "$own/job.sh.new" "$own/runner.sh"
+    for entry in "$dir"/*; do rm -rf -- "$entry"; done
 }
 
 tell_watchers() {
@@ -297,8 +314,7 @@ stop)
     mkdir -p -- "$own"
     (: >"$own/stop")
     if [ ! -f "$own/lock" ]; then
-        reserve exit.new
-        take_lock '0 0 -' && write_exit 143 0
+        forbid || { discard; forbid; } || fail "Cannot forbid the job's start."
     fi
     while [ ! -f "$own/job" ] && [ ! -f "$own/exit" ] && supervised; do pause; done
     terminate "$3" || fail "Processes of the job cannot be killed: $(marked)"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import cast
 
@@ -11,7 +13,7 @@ import asyncssh
 WINDOW = 16 * 2**20
 """Bytes in flight towards the core: enough for 1 Gbit/s at 100 ms."""
 
-MAX_PACKET = 128 * 2**10
+MAX_PACKET = 64 * 2**10
 """Bytes a packet towards the core may carry; sshd's own limit for a whole packet is 256 KiB."""
 
 BUFFER = 2**20
@@ -39,11 +41,10 @@ class Splice:
     def abort(self) -> None:
         """Drop both ends, with whatever is under way."""
         if self.transport is not None:
-            self.transport.abort()
-        else:
-            self._check_closed()
+            _reset(self.transport)
         if self.channel is not None:
             self.channel.abort()
+        self._check_closed()
 
     def _check_closed(self) -> None:
         if self.transport is None and self.channel is None and not self.closed.is_set():
@@ -147,4 +148,12 @@ class _Far(asyncssh.SSHTCPSession[bytes]):
         elif exc is None:
             splice.transport.close()
         else:
-            splice.transport.abort()
+            _reset(splice.transport)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """End a TCP connection so that its client cannot take a torn answer for a whole one."""
+    link = transport.get_extra_info("socket")
+    if link is not None:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

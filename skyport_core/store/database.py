@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from .errors import DatabaseUnusable
@@ -51,7 +54,7 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._turn = asyncio.Lock()
         if self.is_sqlite:
-            _prepare_file(url, self.name)
+            _create_file(Path(str(url.database)), self.name)
             self._engine = _sqlite_engine(url)
         else:
             self._engine = _postgresql_engine(url)
@@ -77,8 +80,8 @@ class Database:
         self, connection: AsyncConnection, table: sa.Table, key: list[str], values: dict[str, Any]
     ) -> bool:
         """Insert a row unless one with the same unique ``key`` columns exists; tells which."""
-        statement = self._insert(table).values(values).on_conflict_do_nothing(index_elements=key)
-        return (await connection.execute(statement)).rowcount == 1
+        statement = self._insert(table).on_conflict_do_nothing(index_elements=key)
+        return (await connection.execute(statement, values)).rowcount == 1
 
     async def upsert(
         self, connection: AsyncConnection, table: sa.Table, key: list[str], values: dict[str, Any]
@@ -87,6 +90,17 @@ class Database:
         rest = {name: value for name, value in values.items() if name not in key}
         statement = self._insert(table).values(values)
         await connection.execute(statement.on_conflict_do_update(index_elements=key, set_=rest))
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Explain what the driver raises while the database is used for the first time."""
+        try:
+            yield
+        except (OSError, DBAPIError) as error:
+            raise DatabaseUnusable(
+                f"The database {self.name} cannot be used: {error}. Check its address and that it"
+                " is running."
+            ) from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -118,16 +132,29 @@ def _parse(db_url: str) -> sa.URL:
     )
 
 
-def _prepare_file(url: sa.URL, name: str) -> None:
-    # Made here, so that it is readable by its owner alone; SQLite gives its side files the same
-    # mode.
-    path = Path(str(url.database))
+def _create_file(path: Path, name: str) -> None:
+    """Make an empty database that its owner alone can read, with a write-ahead log.
+
+    It appears under its name as a whole: switching the log on fails when two do it at once. An
+    existing file is not even opened, since closing it would drop the locks on it of other
+    connections of this process. SQLite gives its side files the mode of the database.
+    """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.exists():
+            return
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            os.close(handle)
+            with contextlib.closing(sqlite3.connect(draft)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            Path(draft).unlink()
     except OSError as error:
         raise DatabaseUnusable(
-            f"The database {name} cannot be opened: {error.strerror}. Its folder must exist and"
-            " be writable."
+            f"The database {name} cannot be made: {error.strerror}. Its folder must exist and be"
+            " writable."
         ) from error
 
 
@@ -139,8 +166,12 @@ def _sqlite_engine(url: sa.URL) -> AsyncEngine:
         # Transactions begin where _begin says, not where the driver guesses.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone() != ("wal",):
+            # Not one that was made here: a copy restored from a backup.
+            cursor.execute("PRAGMA journal_mode=WAL")
         cursor.close()
 
     @sa.event.listens_for(engine.sync_engine, "begin")

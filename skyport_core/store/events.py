@@ -19,7 +19,7 @@ async def append_event(
 ) -> tuple[Event, Mark]:
     """Write the job's next event; the caller holds the job's row and stores the new mark."""
     event = mark.next_event(job, draft, time)
-    await connection.execute(sa.insert(events).values(event_values(event)))
+    await connection.execute(sa.insert(events), event_values(event))
     return event, Mark(event.seq, event.progress)
 
 

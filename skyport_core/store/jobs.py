@@ -74,7 +74,7 @@ class Jobs(Part):
                 if not await self._database.insert_new(connection, job_ids, ["id"], claim):
                     return await _submitted_before(connection, job_id, digest), False
                 job = await self._insert_job(connection, job, digest)
-                await connection.execute(sa.insert(job_secrets).values(job_id=job_id, token=token))
+                await connection.execute(sa.insert(job_secrets), {"job_id": job_id, "token": token})
         finally:
             self.changes.notify(job_id)
         return job, True
@@ -273,11 +273,10 @@ async def _store_change(
     mark = Mark(row.event_seq, row.progress).after(old, new)
     if draft is not None:
         _, mark = await append_event(connection, new, mark, draft, now)
-    await connection.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == new.id)
-        .values(job_values(new) | {"event_seq": mark.seq, "progress": mark.progress})
-    )
+    before = job_values(old) | {"event_seq": row.event_seq, "progress": row.progress}
+    after = job_values(new) | {"event_seq": mark.seq, "progress": mark.progress}
+    changed = {name: value for name, value in after.items() if value != before[name]}
+    await connection.execute(sa.update(jobs).where(jobs.c.id == new.id), changed)
     if new.state.final and not old.state.final:
         await connection.execute(sa.delete(job_secrets).where(job_secrets.c.job_id == new.id))
     return new

@@ -38,14 +38,16 @@ async def upgrade_db(db_url: str) -> None:
 
 async def upgrade(database: Database) -> None:
     """:func:`upgrade_db` on an open database."""
-    async with database.write() as connection:
-        await connection.run_sync(_upgrade, database.name)
+    with database.reached():
+        async with database.write() as connection:
+            await connection.run_sync(_upgrade, database.name)
 
 
 async def check(database: Database) -> None:
     """Raise DatabaseUnusable unless the schema is exactly this release's."""
-    async with database.read() as connection:
-        await connection.run_sync(_check, database.name)
+    with database.reached():
+        async with database.read() as connection:
+            await connection.run_sync(_check, database.name)
 
 
 def migration_config(connection: sa.Connection) -> Config:

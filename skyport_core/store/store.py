@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from cryptography.fernet import MultiFernet
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import schema
 from .database import Database
-from .errors import DatabaseUnusable
 from .events import Events
 from .jobs import Jobs
 from .partitions import Partitions
@@ -58,12 +56,6 @@ class Store(Jobs, Events, Partitions):
         try:
             await (schema.upgrade(database) if upgrade else schema.check(database))
             vault = Vault(keys, await _digest_key(database, keys))
-        except (OSError, DBAPIError) as error:
-            await database.close()
-            raise DatabaseUnusable(
-                f"The database {database.name} cannot be used: {error}. Check its address and"
-                " that it is running."
-            ) from error
         except BaseException:
             await database.close()
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
@@ -36,9 +37,14 @@ PENDING_FAULTS = ["after:QUEUED", "after:ALLOCATING", "after:STAGING", "before:R
 
 
 @pytest.fixture(autouse=True)
-def fresh_home(node: Node):
-    """No traces of the test before, and a node that is up and reachable."""
+def whole_node(node: Node) -> Iterator[None]:
+    """No traces of the test before, and afterwards a node that is up and reachable."""
     node.run(["sh", "-c", "rm -rf /home/*/starts /home/*/runs /home/*/go"])
+    yield
+    node.drop(False)
+    node.link(True)
+    if not node.up:
+        node.boot()
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -181,7 +187,7 @@ async def test_a_job_that_ends_while_its_node_is_cut_off_is_found_ended(fabric: 
         await reach(client, job_id, JobState.RUNNING)
         node.drop(True)
         node.run(["touch", "/home/alice/go"])
-        await eventually(lambda: not node.user_processes("alice"), "end of the job")
+        await eventually(lambda: script not in str(node.user_processes()), "end of the job")
         node.drop(False)
         final = await ended(client, job_id)
         assert (final.state, final.exit_code) == (JobState.FAILED, 3)
@@ -222,13 +228,13 @@ async def test_a_node_that_reboots_fails_its_job_with_that_reason(fabric: Fabric
 async def test_a_powered_off_node_sends_queued_jobs_to_another(fabric: Fabric, node: Node):
     spare = fabric.add_node("spare")
     async with lab(fabric, [node, spare]) as core, core.client() as client:
+        await eventually(client.nodes, "the site's nodes")
         await client.drain("lab", "spare", "kept for later")
         node.poweroff()
         job_id = await submit(client, batch("hostname"))
         await client.resume("lab", "spare")
         final = await ended(client, job_id)
         assert (final.state, final.node) == (JobState.FINISHED, "spare")
-    node.boot()
 
 
 async def ready(hub, user: str) -> bool:

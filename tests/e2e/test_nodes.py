@@ -41,7 +41,7 @@ async def test_twelve_servers_fill_three_nodes_and_the_thirteenth_waits_for_its_
         [waiting] = await c.list_jobs(owner="u13")
         assert waiting.state is JobState.QUEUED
         assert waiting.position == 1
-        assert "lab" in waiting.wait_reason
+        assert "Waiting for 1 cpus" in waiting.wait_reason
 
         await hub.stop_server("u05")
         await hub.wait_ready("u13")
@@ -72,14 +72,17 @@ async def test_a_users_page_asks_the_hub_who_may_see_it(fabric: Fabric, nodes: l
         await hub.wait_ready("alice")
         alice, bob = await hub.login("alice"), await hub.login("bob")
         async with alice, bob:
+            async with alice.get(f"{hub.url}/user/alice/lab") as page:
+                assert page.status == 200
             async with alice.get(f"{hub.url}/user/alice/api/me") as answer:
                 assert (await answer.json())["identity"]["username"] == "alice"
-            async with bob.get(f"{hub.url}/user/alice/api/me") as answer:
-                assert answer.status == 403
+            async with bob.get(f"{hub.url}/user/alice/lab") as page:
+                assert page.status == 403
 
 
 async def test_a_drained_node_gets_no_new_servers(fabric: Fabric, nodes: list[Node]):
     async with lab(fabric, nodes) as core, hub_over(core, fabric) as hub, core.client() as client:
+        await eventually(client.nodes, "the site's nodes")
         await client.drain("lab", "node1", "disk swap")
         await client.drain("lab", "node3", "disk swap")
         for user in USERS[:3]:

@@ -34,6 +34,7 @@ c.JupyterHub.db_url = "sqlite:///{home}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = "{home}/cookie_secret"
 c.JupyterHub.data_files_path = sys.prefix + "/share/jupyterhub"
 c.JupyterHub.cleanup_servers = False
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}  # answer a POST at once
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = "{password}"
 c.Authenticator.allow_all = True
@@ -80,6 +81,7 @@ class Hub:
         self.token = secrets.token_hex(16)
         port, hub_port, proxy_port = free_ports(3, fabric)
         self.url = f"http://127.0.0.1:{port}"
+        self._api = f"http://127.0.0.1:{hub_port}/hub/api"
         text = _CONFIG.format(
             port=port,
             hub_port=hub_port,
@@ -176,7 +178,7 @@ class Hub:
 
     async def api(self, method: str, path: str, body: object = None) -> Any:
         """Call ``/hub/api`` + path; the parsed answer, or ClientResponseError with its text."""
-        async with self.session.request(method, f"{self.url}/hub/api{path}", json=body) as answer:
+        async with self.session.request(method, f"{self._api}{path}", json=body) as answer:
             text = await answer.text()
             if answer.status >= 400:
                 raise aiohttp.ClientResponseError(
@@ -228,7 +230,8 @@ class Hub:
 
     async def progress(self, user: str, name: str = "") -> AsyncIterator[dict[str, Any]]:
         """The progress events of a pending server, until it is ready or failed."""
-        url = f"{self.url}/hub/api{self._server(user, name)}/progress"
+        # Asked of the hub itself: a proxy may hold a stream back until its end.
+        url = f"{self._api}{self._server(user, name)}/progress"
         async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=None)) as answer:
             answer.raise_for_status()
             async for line in answer.content:

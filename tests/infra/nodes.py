@@ -196,6 +196,11 @@ class Node:
             )
         self.wait_ssh()
 
+    @property
+    def up(self) -> bool:
+        """Whether it is booted."""
+        return self._unshare is not None and self._unshare.poll() is None
+
     def crash(self) -> None:
         """Everything on the node dies at once; its kernel still answers (connections refused)."""
         if self._unshare is None:

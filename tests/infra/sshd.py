@@ -70,40 +70,28 @@ class SSHD:
             time.sleep(0.01)
 
     def sessions(self) -> list[psutil.Process]:
-        """The sshd processes that carry connections."""
-        found = []
-        for process in psutil.Process(self.pid).children(recursive=True):
-            try:
-                if process.name().startswith("sshd"):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
-        return found
+        """The sshd processes of logged-in connections, one for each."""
+        # Brackets stand around the stages of a login and the privileged half of a session.
+        return [process for process in self._children() if "[" not in _title(process)]
 
     def kill(self) -> None:
         """``kill -9`` of the server and of every connection it carries; jobs are left alone."""
         if self._process is None:
             return
-        victims = self.sessions()
+        victims = self._children()
         self._process.kill()
         self._process.wait()
         self._process = None
-        for victim in victims:
-            try:
-                victim.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(victims, timeout=10)
+        _kill(victims)
 
     def cut(self) -> None:
         """``kill -9`` of the connections only; new ones are accepted."""
-        victims = self.sessions()
-        for victim in victims:
-            try:
-                victim.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(victims, timeout=10)
+        _kill(self._children())
+
+    def _children(self) -> list[psutil.Process]:
+        """All sshd processes below the server; what logins run is not among them."""
+        children = psutil.Process(self.pid).children(recursive=True)
+        return [process for process in children if _title(process).startswith("sshd")]
 
     def _answers(self) -> bool:
         try:
@@ -171,6 +159,22 @@ def _sshd() -> str:
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     return program
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _kill(victims: list[psutil.Process]) -> None:
+    for victim in victims:
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(victims, timeout=10)
 
 
 def _free_port() -> int:

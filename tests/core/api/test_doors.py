@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from skyport_core.api import DoorError, Services, UnixDoor, make_application, unix_door
+from tests.infra.requirements import needs_root
 
 from .served import Http, memory_services
 
@@ -62,8 +63,12 @@ def acting_as(uid: int) -> Iterator[None]:
 async def status_for(uid: int, path: Path) -> tuple[int, str]:
     """Status and body that a user gets from ``/jobs``."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with acting_as(uid):
-        connection.connect(str(path))
+    try:
+        with acting_as(uid):
+            connection.connect(str(path))
+    except OSError:
+        connection.close()
+        raise
     reader, writer = await asyncio.open_unix_connection(sock=connection)
     writer.write(b"GET /api/v1/jobs HTTP/1.1\r\nHost: core\r\nConnection: close\r\n\r\n")
     answer = (await reader.read()).decode()
@@ -159,6 +164,7 @@ async def test_a_folder_that_others_may_write_to_is_refused(
         await unix_door(make_application(services), tmp_path / "core.sock")
 
 
+@needs_root
 async def test_a_folder_of_another_user_is_refused(services: Services, tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -167,12 +173,14 @@ async def test_a_folder_of_another_user_is_refused(services: Services, tmp_path:
         await unix_door(make_application(services), folder / "core.sock")
 
 
+@needs_root
 async def test_other_users_cannot_even_connect(services: Services, public: Path) -> None:
     async with opened(services, public / "core.sock") as door:
         with pytest.raises(PermissionError):
             await status_for(NOBODY, door.path)
 
 
+@needs_root
 async def test_an_allowed_user_comes_in_and_others_do_not(
     services: Services, public: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,5 +191,5 @@ async def test_an_allowed_user_comes_in_and_others_do_not(
         assert status == 403
         error = json.loads(body)["error"]
         assert str(STRANGER) in error["message"]
-        assert "allowed_uids" in error["message"]
+        assert "allowed_users" in error["message"]
         assert f"user {STRANGER}" in caplog.text

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import io
 import json
 import logging
 
+import aiohttp
 import pytest
 
 from skyport_core.api import ServiceError
 from skyport_core.api.handler import MAX_BODY
-from skyport_core.model import JobState
+from skyport_core.model import Job, JobState
+from skyport_core.wire import JobRequest
 
 from .served import JOB, OTHER, REQUEST, UNKNOWN, Http, ServedCore
 
@@ -190,7 +194,8 @@ async def test_no_secret_comes_back_or_is_logged(
 async def test_a_large_body_is_accepted(http: Http) -> None:
     content = base64.b64encode(bytes(11 * 2**20)).decode()
     files = [{"path": "big", "content": content}]
-    answer = await http("PUT", f"/jobs/{JOB}", json={**BODY, "files": files})
+    body = json.dumps({**BODY, "files": files}).encode()
+    answer = await http("PUT", f"/jobs/{JOB}", data=io.BytesIO(body))
     assert answer.status == 201
 
 
@@ -200,7 +205,7 @@ async def test_a_body_beyond_the_limit_is_413(http: Http, chunked: bool) -> None
         for _ in range(MAX_BODY // 2**20 + 1):
             yield bytes(2**20)
 
-    data = parts() if chunked else bytes(MAX_BODY + 1)
+    data = parts() if chunked else io.BytesIO(bytes(MAX_BODY + 1))
     answer = await http("PUT", f"/jobs/{JOB}", data=data)
     assert (answer.status, answer.error["code"]) == (413, "too_large")
     assert "32 MiB" in answer.error["message"]
@@ -280,3 +285,26 @@ async def test_a_running_job_shows_its_address(core: ServedCore, http: Http) -> 
     await core.store.update_job(job, state=JobState.RUNNING, listen=("127.96.0.1", 8888))
     answer = await http("GET", f"/jobs/{JOB}")
     assert answer.json["address"] == {"host": "127.96.0.1", "port": 8888}
+
+
+async def test_closing_the_door_waits_for_what_is_being_done(
+    core: ServedCore, http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, release = asyncio.Event(), asyncio.Event()
+    submit = core.jobs.submit
+
+    async def slow(job_id: str, owner: str, request: JobRequest) -> tuple[Job, bool]:
+        entered.set()
+        await release.wait()
+        return await submit(job_id, owner, request)
+
+    monkeypatch.setattr(core.jobs, "submit", slow)
+    putting = asyncio.create_task(http("PUT", f"/jobs/{JOB}", json=BODY))
+    await asyncio.wait_for(entered.wait(), 10)
+    closing = asyncio.create_task(core.door.close())
+    with pytest.raises(aiohttp.ClientError):
+        await putting
+    assert not closing.done()
+    release.set()
+    await asyncio.wait_for(closing, 10)
+    assert await core.store.get_job(JOB) is not None

@@ -8,9 +8,9 @@ import datetime as dt
 import pytest
 
 from skyport_core.model import EventDraft, JobState, next_number, preferred_number
-from skyport_core.store import Different, Tombstoned
+from skyport_core.store import Different, Store, Tombstoned
 from skyport_core.wire import JobSecrets
-from tests.core.store.conftest import OpenStore, Store
+from tests.core.store.conftest import OpenStore
 from tests.core.store.samples import LATER, colliding_ids, new_id, put, request
 
 
@@ -81,9 +81,7 @@ async def test_another_owner_under_the_same_id_is_refused(store: Store, now: dt.
 
 async def test_simultaneous_equal_puts_make_one_job(store: Store, now: dt.datetime) -> None:
     job_id, wanted = new_id(), request(environment={"A": "1"})
-    results = await asyncio.gather(
-        *(store.put_job(job_id, "ada", wanted, now) for _ in range(8))
-    )
+    results = await asyncio.gather(*(store.put_job(job_id, "ada", wanted, now) for _ in range(8)))
     assert sorted(created for _, created in results) == [False] * 7 + [True]
     assert len({job.number for job, _ in results}) == 1
     assert len(await store.list_jobs()) == len(await store.events(job_id)) == 1
@@ -214,9 +212,7 @@ async def test_whoever_may_delete_any_job_names_no_owner(store: Store, now: dt.d
 
 async def test_secrets_come_back(store: Store, now: dt.datetime) -> None:
     files = ({"path": "a/b", "content": "QUJD", "mode": 0o640},)
-    wanted = request(
-        environment={"A": "ä\n"}, environment_templates={"B": "{port}"}, files=files
-    )
+    wanted = request(environment={"A": "ä\n"}, environment_templates={"B": "{port}"}, files=files)
     job, _ = await store.put_job(new_id(), "ada", wanted, now)
     assert await store.secrets(job.id) == wanted.secrets()
 

@@ -1,0 +1,97 @@
+"""Sky Port on one machine: JupyterHub, a managed core, and this machine as the only site.
+
+Runs as it is, without root and without any setup:
+
+    jupyterhub -f jupyterhub_config.py
+
+Then open http://127.0.0.1:8000 and log in with any name. $PORT moves the hub to another port;
+everything that is kept lies below $SKYPORT_HOME (~/.local/state/skyport). Ctrl-C ends the hub, the
+core and all servers.
+
+Copy this file to begin an installation of your own, and replace the authenticator first.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+c = get_config()  # noqa: F821 (JupyterHub defines it)
+
+port = int(os.environ.get("PORT", "8000"))
+home = Path(os.environ.get("SKYPORT_HOME") or Path.home() / ".local/state/skyport").absolute()
+state = home / "hub"
+state.mkdir(mode=0o700, parents=True, exist_ok=True)
+home.chmod(0o700)
+state.chmod(0o700)
+
+# -- who may log in --------------------------------------------------------------------------------
+
+# DEMO ONLY: anybody gets in with any name and no password, and runs programs as the account that
+# runs the hub. That is why nothing here listens on anything but 127.0.0.1. Choose a real
+# authenticator (https://jupyterhub.readthedocs.io/page/reference/authenticators.html) before you
+# change bind_url.
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.JupyterHub.bind_url = f"http://127.0.0.1:{port}{os.environ.get('SKYPORT_HUB_PREFIX', '/')}"
+
+# -- servers: jobs of the core ---------------------------------------------------------------------
+
+c.JupyterHub.spawner_class = "skyport"
+c.SkyPortSpawner.core_socket = str(home / "core.sock")
+c.SkyPortSpawner.default_url = "/lab"
+c.JupyterHub.allow_named_servers = True
+if os.geteuid() == 0:
+    # In a container, say. Jupyter wants to be told that this is meant.
+    c.SkyPortSpawner.args = ["--allow-root"]
+
+# Managed services start only after the hub has looked for servers of an earlier run, and those are
+# known to the core: so do not wait for the result.
+c.JupyterHub.init_spawners_timeout = 1
+
+# Sites, limits and the like of the core go into a file of its own, SKYPORT_HOME/skyport_config.py.
+c.JupyterHub.services = [
+    {
+        "name": "skyport",
+        "command": [
+            sys.executable,
+            "-m",
+            "skyport_core",
+            # A hub that was killed leaves its core behind; the new one takes its place.
+            "--SkyPortCore.takeover=True",
+            "--SkyPortCore.cancel_on_exit=True",
+        ],
+        "environment": {"SKYPORT_HOME": str(home), "PATH": os.environ["PATH"]},
+    }
+]
+
+# -- the hub's own parts ---------------------------------------------------------------------------
+
+# With PORT=8000 these are JupyterHub's usual 8081 and 8001. They follow PORT, so that two hubs do
+# not meet, and stay the same over a restart, because running servers know the hub by its port.
+step = 1 if port <= 65400 else -1
+c.JupyterHub.hub_port = port + 81 * step
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{port + step}"
+
+c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
+c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")
+c.ConfigurableHTTPProxy.pid_file = str(state / "proxy.pid")
+c.JupyterHub.data_files_path = str(Path(sys.prefix) / "share" / "jupyterhub")
+
+
+def proxy_command() -> list[str]:
+    """The Node.js proxy if one is installed; else the one in Python beside this Python."""
+    own = Path(sys.executable).parent
+    folders = [folder for folder in os.get_exec_path() if Path(folder).absolute() != own]
+    reference = shutil.which("configurable-http-proxy", path=os.pathsep.join(folders))
+    embedded = own / "configurable-http-proxy"
+    if reference is None and not embedded.exists():
+        raise SystemExit(
+            "No proxy found. Install one of them:\n"
+            f"  {sys.executable} -m pip install configurable-http-proxy\n"
+            "  npm install --global configurable-http-proxy"
+        )
+    return [reference or str(embedded)]
+
+
+c.ConfigurableHTTPProxy.command = proxy_command()
