@@ -61,9 +61,12 @@ def table(first: str, rows: Iterable[tuple[str, str, str]]) -> str:
 def cell(text: str) -> str:
     """Text that fits into one cell: paragraphs joined, without examples, special signs escaped."""
     paragraphs = [part for part in inspect.cleandoc(text).split("\n\n") if part[:1].strip()]
-    joined = " ".join(" ".join(paragraphs).split())
-    joined = joined.replace("``", "`").replace("|", r"\|").replace("<", "&lt;")
-    return re.sub(r":$", ".", joined)
+    if len(paragraphs) > 1 and paragraphs[-1].startswith("Example"):
+        paragraphs.pop()
+    # A definition list reads as "term: text".
+    joined = re.sub(r"(?m)^(\S.*[^.:])\n +(?=\S)", r"\1: ", "\n".join(paragraphs))
+    joined = " ".join(joined.split()).replace("``", "`")
+    return re.sub(r":$", ".", joined).replace("|", r"\|").replace("<", "&lt;")
 
 
 def trait_rows(cls: type[HasTraits]) -> Iterator[tuple[str, str, str]]:

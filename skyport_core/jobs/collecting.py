@@ -22,7 +22,7 @@ END_MESSAGES = {
 
 async def collect(job: Job, context: JobContext) -> Step:
     """End the job on its node and enter its target once that is verified."""
-    if job.node is None:
+    if job.node is None or await _partition_leaving(job, context):
         return await _release(job, context, cleanup=False)
     attachment = await context.attachments.get(job)
     if job.failure is not None and job.failure.reason == "node_lost":
@@ -87,9 +87,9 @@ async def _release(job: Job, context: JobContext, *, cleanup: bool, wait: bool =
     Without ``wait`` the job ends although its partition is still there; the partition's own
     record sees to its removal.
     """
-    if job.partition is not None and not await _partition_gone(job, context) and wait:
-        return Step.wait()
     await context.attachments.close(job.id)
+    if job.partition is not None and not await _partition_gone(job, context) and wait:
+        return Step({"failure": job.failure}) if job.failure else Step.wait()
     message = END_MESSAGES[job.target]
     if cleanup:
         message += f"; what is left on {job.node} is removed when it answers again"
@@ -98,6 +98,14 @@ async def _release(job: Job, context: JobContext, *, cleanup: bool, wait: bool =
     hint = job.failure.hint if job.failure is not None else ""
     event = EventDraft(message, reason=job.target.value.lower(), hint=hint)
     return Step.to(job.target, event, {"cleanup_pending": cleanup, "failure": job.failure})
+
+
+async def _partition_leaving(job: Job, context: JobContext) -> bool:
+    """Whether the job's partition was given back before, so that its node is no more."""
+    if job.partition is None:
+        return False
+    record = await context.store.get_partition(job.partition)
+    return record is None or record.target is PartitionState.DELETED
 
 
 async def _partition_gone(job: Job, context: JobContext) -> bool:

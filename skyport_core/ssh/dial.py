@@ -13,6 +13,7 @@ from skyport_gates.gate import SSHEndpoint
 
 from .errors import ForwardRefused, HostKeyMismatch, LoginRefused, NodeError, NodeUnreachable
 from .identity import SSHIdentity
+from .wire import Wire
 
 CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -92,7 +93,7 @@ async def _connect(
         return await asyncssh.connect(
             endpoint.host,
             endpoint.port,
-            tunnel=() if carrier is None else carrier.connection,
+            tunnel=Wire() if carrier is None else carrier.connection,
             config=None,
             username=login,
             client_keys=keys,

@@ -13,7 +13,7 @@ import asyncssh
 WINDOW = 16 * 2**20
 """Bytes in flight towards the core: enough for 1 Gbit/s at 100 ms."""
 
-MAX_PACKET = 64 * 2**10
+MAX_PACKET = 128 * 2**10
 """Bytes a packet towards the core may carry; sshd's own limit for a whole packet is 256 KiB."""
 
 BUFFER = 2**20

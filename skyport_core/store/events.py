@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..model import Event, EventDraft, Job
-from .base import Part, utcnow
+from .base import Part, uninterrupted, utcnow
 from .records import Mark
 from .rows import event_of, event_values, job_of
 from .tables import events, jobs
@@ -26,6 +26,7 @@ async def append_event(
 class Events(Part):
     """Events, numbered from 1 without gaps within each job."""
 
+    @uninterrupted
     async def add_event(
         self, job_id: str, draft: EventDraft, *, now: dt.datetime | None = None
     ) -> Event:
@@ -58,6 +59,7 @@ class Events(Part):
             self.changes.notify(job_id)
         return event
 
+    @uninterrupted
     async def events(self, job_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         """The job's events with numbers above ``after``, oldest first, at most ``limit``."""
         query = (

@@ -19,7 +19,7 @@ from ..model import (
     preferred_number,
 )
 from ..wire import JobRequest, JobSecrets
-from .base import Part, utcnow
+from .base import Part, uninterrupted, utcnow
 from .errors import Conflict, Different, Tombstoned
 from .events import append_event
 from .records import JobChanges, Mark, changed_job
@@ -36,6 +36,7 @@ CANCELLING = EventDraft("Cancelling was asked for", reason="cancel")
 class Jobs(Part):
     """Jobs from their submission to their end."""
 
+    @uninterrupted
     async def put_job(
         self, job_id: str, owner: str, request: JobRequest, now: dt.datetime
     ) -> tuple[Job, bool]:
@@ -92,6 +93,7 @@ class Jobs(Part):
         assert row is not None  # noqa: S101 - inserted above, in this transaction
         return job_of(row)
 
+    @uninterrupted
     async def get_job(self, job_id: str) -> Job | None:
         """The job, or None when there is none (or only a tombstone)."""
         async with self._database.read() as connection:
@@ -99,6 +101,7 @@ class Jobs(Part):
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else job_of(row)
 
+    @uninterrupted
     async def list_jobs(
         self,
         *,
@@ -146,6 +149,7 @@ class Jobs(Part):
             result = await connection.execute(query.order_by(*order).limit(limit))
             return [job_of(row) for row in result]
 
+    @uninterrupted
     async def active_jobs(self) -> list[Job]:
         """Jobs that something is still to be done for, oldest first.
 
@@ -160,6 +164,7 @@ class Jobs(Part):
         async with self._database.read() as connection:
             return [job_of(row) for row in await connection.execute(query)]
 
+    @uninterrupted
     async def secrets(self, job_id: str) -> JobSecrets:
         """The job's secrets, decrypted; empty once the job ended. KeyError without such a job."""
         query = (
@@ -173,6 +178,7 @@ class Jobs(Part):
             raise KeyError(job_id)
         return JobSecrets() if row.token is None else await self._vault.unseal(row.token)
 
+    @uninterrupted
     async def tombstone(self, job_id: str, owner: str | None, now: dt.datetime) -> Job | None:
         """Delete: end the job, or use its id up when it was not submitted yet.
 
@@ -212,6 +218,7 @@ class Jobs(Part):
         finally:
             self.changes.notify(job_id)
 
+    @uninterrupted
     async def update_job(
         self,
         job: Job,

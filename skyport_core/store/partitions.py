@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from ..model import PartitionRecord, PartitionState
-from .base import Part, utcnow
+from .base import Part, uninterrupted, utcnow
 from .errors import Conflict
 from .records import PartitionChanges, changed_partition
 from .rows import partition_of, partition_values
@@ -23,6 +23,7 @@ _GONE = [state.value for state in PartitionState if state.final]
 class Partitions(Part):
     """Partitions from the intent to make one until a look showed it gone."""
 
+    @uninterrupted
     async def put_partition(self, record: PartitionRecord) -> PartitionRecord:
         """Store a new record; one that has the same name already is returned as it is."""
         query = sa.select(partitions).where(partitions.c.name == record.name)
@@ -32,6 +33,7 @@ class Partitions(Part):
             )
             return partition_of((await connection.execute(query)).one())
 
+    @uninterrupted
     async def get_partition(self, name: str) -> PartitionRecord | None:
         """The record, or None."""
         query = sa.select(partitions).where(partitions.c.name == name)
@@ -39,6 +41,7 @@ class Partitions(Part):
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else partition_of(row)
 
+    @uninterrupted
     async def list_partitions(
         self, *, active: bool = False, site: str | None = None, job_id: str | None = None
     ) -> list[PartitionRecord]:
@@ -53,6 +56,7 @@ class Partitions(Part):
         async with self._database.read() as connection:
             return [partition_of(row) for row in await connection.execute(query)]
 
+    @uninterrupted
     async def update_partition(
         self,
         record: PartitionRecord,

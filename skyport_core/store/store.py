@@ -7,6 +7,7 @@ from cryptography.fernet import MultiFernet
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import schema
+from .base import uninterrupted
 from .database import Database
 from .events import Events
 from .jobs import Jobs
@@ -21,7 +22,8 @@ class Store(Jobs, Events, Partitions):
     """Jobs, events, secrets, partitions and drains in one database.
 
     Made by :meth:`open`. Every method is one transaction: it happens entirely or not at all, also
-    when the process is killed in its midst. All datetimes are aware and in UTC.
+    when the process is killed in its midst; it is carried on when its caller is cancelled. All
+    datetimes are aware and in UTC.
 
     Attributes
     ----------
@@ -61,10 +63,7 @@ class Store(Jobs, Events, Partitions):
             raise
         return cls(database, vault)
 
-    async def close(self) -> None:
-        """Close all connections; the store cannot be used afterwards."""
-        await self._database.close()
-
+    @uninterrupted
     async def set_drain(self, site: str, node: str, reason: str | None) -> None:
         """Give a node no more jobs, for ``reason``; None: use it again."""
         async with self._database.write() as connection:
@@ -76,17 +75,20 @@ class Store(Jobs, Events, Partitions):
                 values = {"site": site, "node": node, "reason": reason}
                 await self._database.upsert(connection, drains, ["site", "node"], values)
 
+    @uninterrupted
     async def drains(self) -> dict[tuple[str, str], str]:
         """The drained nodes: (site, node) to the reason."""
         async with self._database.read() as connection:
             rows = (await connection.execute(sa.select(drains))).all()
         return {(row.site, row.node): row.reason for row in rows}
 
+    @uninterrupted
     async def get_meta(self, key: str) -> str | None:
         """A remembered text, or None."""
         async with self._database.read() as connection:
             return await _read_meta(connection, key)
 
+    @uninterrupted
     async def set_meta(self, key: str, value: str) -> None:
         """Remember a text under ``key``."""
         if key == _DIGEST_KEY:
@@ -94,6 +96,7 @@ class Store(Jobs, Events, Partitions):
         async with self._database.write() as connection:
             await self._database.upsert(connection, meta, ["key"], {"key": key, "value": value})
 
+    @uninterrupted
     async def rotate_keys(self) -> None:
         """Encrypt all secrets under the first key, so that the older keys can be given up."""
         async with self._database.write() as connection:

@@ -227,7 +227,7 @@ async def test_a_node_that_reboots_fails_its_job_with_that_reason(fabric: Fabric
 
 async def test_a_powered_off_node_sends_queued_jobs_to_another(fabric: Fabric, node: Node):
     spare = fabric.add_node("spare")
-    async with lab(fabric, [node, spare]) as core, core.client() as client:
+    async with lab(fabric, [node, spare], allocate_timeout=4) as core, core.client() as client:
         await eventually(client.nodes, "the site's nodes")
         await client.drain("lab", "spare", "kept for later")
         node.poweroff()

@@ -16,7 +16,7 @@ from skyport_core.client import CoreClient
 from skyport_core.model import FINAL_STATES, JobState, PartitionState
 from tests.infra.nodes import Fabric
 from tests.infra.process import ServerProcess
-from tests.infra.run import short_folder
+from tests.infra.run import kill, own_processes, short_folder
 from tests.infra.wait import eventually
 
 FAULT = "SKYPORT_TEST_FAULT"
@@ -150,8 +150,16 @@ class CoreProcess:
             if self.process.popen is not None:
                 await self._finish(check)
         finally:
+            if not check:
+                self._end_helpers()
             self.process.detach()
             self._stack.close()
+
+    def _end_helpers(self) -> None:
+        """End what a failed test's core left running, such as a local site's SSH server."""
+        for pid, line in own_processes().items():
+            if str(self.home) in line:
+                kill(pid)
 
     def unfinished(self) -> list[str]:
         """Jobs and partitions in its database that have not ended or still need cleaning up."""

@@ -7,6 +7,8 @@ import logging
 import uuid
 from pathlib import Path
 
+import pytest
+
 from skyport_core.client import CoreClient, CoreError
 from skyport_core.model import JobKind
 from skyport_core.wire import JobRequest
@@ -38,10 +40,9 @@ async def test_a_cancel_that_comes_before_its_job_wins(tmp_path: Path):
     async with CoreProcess(local_config()) as core, core.client() as client:
         job_id = str(uuid.uuid4())
         assert await Cancels(client, tmp_path / "notes", LOG).cancel(job_id, wait=10)
-        try:
+        with pytest.raises(CoreError) as caught:
             await client.put_job(job_id, request())
-        except CoreError as error:
-            assert error.status == 410
+        assert caught.value.status == 410
 
 
 async def test_the_note_stays_while_the_core_is_away_and_the_next_hub_takes_it_up(tmp_path: Path):

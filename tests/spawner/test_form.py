@@ -38,8 +38,9 @@ OFFERS = [
 ]
 
 
-def page(limits: Limits = Limits(), chosen: UserOptions = UserOptions(), **options: str):
-    return BeautifulSoup(form.render(OFFERS, limits, chosen, **options), "html.parser")
+def page(limits: Limits | None = None, chosen: UserOptions | None = None):
+    html = form.render(OFFERS, limits or Limits(), chosen or UserOptions())
+    return BeautifulSoup(html, "html.parser")
 
 
 def values(soup: BeautifulSoup, name: str) -> list[str]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from skyport_spawner.options import Limits, OptionError, Profile, UserOptions, parse, resolve
 
+FIELDS = list(UserOptions.model_fields)
 SMALL = Profile(name="small", options=UserOptions(cpus=1, memory=2048))
 LARGE = Profile(name="large", groups=frozenset({"lab"}), options=UserOptions(cpus=8))
 
@@ -37,7 +38,7 @@ def test_walltime_is_read_in_seconds(given: object, seconds: int):
 
 
 def test_an_unknown_option_is_refused_with_the_names_of_all():
-    with pytest.raises(OptionError, match="no option 'ram'.*site, flavor, cpus, memory") as caught:
+    with pytest.raises(OptionError, match=r"no option 'ram'.*site, flavor, cpus, memory") as caught:
         parse({"ram": "4G"})
     assert caught.value.field == "ram"
 

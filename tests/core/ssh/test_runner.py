@@ -558,8 +558,10 @@ async def test_an_asyncssh_server_is_a_node_too(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        await process.redirect(child.stdin, child.stdout, child.stderr)
-        process.exit(await child.wait())
+        stdout, stderr = await child.communicate(await process.stdin.read())
+        process.stdout.write(stdout)
+        process.stderr.write(stderr)
+        process.exit(child.returncode or 0)
 
     host_key = asyncssh.generate_private_key("ssh-ed25519")
     authorities = tmp_path / "authorities"

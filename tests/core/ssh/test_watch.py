@@ -11,7 +11,7 @@ from skyport_core.ssh.connection import NodeConnection
 from skyport_core.ssh.runner import Runner, RunSpec
 from tests.infra.sshd import SSHD
 
-from .waiting import alive, until
+from .waiting import alive, until, until_state
 
 WAIT = 20
 
@@ -125,9 +125,5 @@ async def test_a_job_ends_though_a_dead_helper_left_its_fifo(
     await runner.stage(RunSpec(("true",)))
     await runner.start()
 
-    async def exited() -> None:
-        while (await runner.status()).state != "exited":
-            await asyncio.sleep(0.02)
-
-    await asyncio.wait_for(exited(), WAIT)
+    await until_state(runner, "exited")
     unsubscribe()

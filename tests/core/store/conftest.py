@@ -22,7 +22,7 @@ def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A new, empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'skyport.db'}"
-    url: str = request.getfixturevalue("postgresql").new_database()
+    url: str = request.getfixturevalue("postgresql").empty_database()
     return url
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from skyport_core.model import EventDraft, Failure, Job, JobState, Resources
 from skyport_core.store import Conflict, Different, Store
+from tests.core.store.conftest import OpenStore
 from tests.core.store.samples import LATER, put, request
 
 DONE = EventDraft("Done", reason="exit")
@@ -141,18 +142,42 @@ async def test_the_error_of_another_owner_does_not_name_it(store: Store, now: dt
     assert "ada" not in str(caught.value)
 
 
-async def test_an_interrupted_change_leaves_the_store_usable(
-    store: Store, now: dt.datetime
+async def test_an_interrupted_change_happens_entirely_or_not_at_all(
+    open_store: OpenStore, now: dt.datetime
 ) -> None:
-    job = await put(store, now)
-    for turns in range(12):
+    store = await open_store()
+    jobs = [await put(store, now) for _ in range(12)]
+    for turns, job in enumerate(jobs):
         task = asyncio.ensure_future(store.update_job(job, DONE, position=turns))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        current = await store.get_job(job.id)
-        assert current is not None
-        assert len(await store.events(job.id)) == current.version + 1
-        job = current
-    assert (await store.update_job(job, position=99)).position == 99
+    await store.close()
+    again = await open_store()
+    for job in await again.list_jobs():
+        assert len(await again.events(job.id)) == job.version + 1
+
+
+async def test_an_interrupted_change_holds_nobody_up(store: Store, now: dt.datetime) -> None:
+    first, second = await put(store, now), await put(store, now)
+    for turns in range(40):
+        task = asyncio.ensure_future(store.add_event(first.id, DONE))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert await asyncio.wait_for(store.update_job(second, position=1), 10)
+
+
+async def test_what_comes_too_late_for_a_cancelled_caller_is_no_news(
+    store: Store, now: dt.datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await put(store, now)
+    await store.update_job(job, position=1)
+    task = asyncio.ensure_future(store.update_job(job, position=2))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.close()
+    assert caplog.records == []
