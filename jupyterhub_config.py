@@ -11,6 +11,7 @@ core and all servers.
 Copy this file to begin an installation of your own, and replace the authenticator first.
 """
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -80,18 +81,19 @@ c.JupyterHub.data_files_path = str(Path(sys.prefix) / "share" / "jupyterhub")
 
 
 def proxy_command() -> list[str]:
-    """The Node.js proxy if one is installed; else the one in Python beside this Python."""
+    """The Node.js proxy if one is installed; else the one in Python, made to stream."""
     own = Path(sys.executable).parent
     folders = [folder for folder in os.get_exec_path() if Path(folder).absolute() != own]
     reference = shutil.which("configurable-http-proxy", path=os.pathsep.join(folders))
-    embedded = own / "configurable-http-proxy"
-    if reference is None and not embedded.exists():
-        raise SystemExit(
-            "No proxy found. Install one of them:\n"
-            f"  {sys.executable} -m pip install configurable-http-proxy\n"
-            "  npm install --global configurable-http-proxy"
-        )
-    return [reference or str(embedded)]
+    if reference is not None:
+        return [reference]
+    if importlib.util.find_spec("configurable_http_proxy") is not None:
+        return [sys.executable, "-m", "skyport_spawner.proxy"]
+    raise SystemExit(
+        "No proxy found. Install one of them:\n"
+        f"  {sys.executable} -m pip install configurable-http-proxy\n"
+        "  npm install --global configurable-http-proxy"
+    )
 
 
 c.ConfigurableHTTPProxy.command = proxy_command()

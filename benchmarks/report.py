@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,6 +49,11 @@ class Result:
         return f"RESULT {self.name} ratio={self.ratio:.3f} target={self.target:g} {verdict}"
 
 
+def median_ratio(ours: Series, peer: Series) -> float:
+    """Ratio of the medians, for values that scatter by themselves."""
+    return ours.median / peer.median
+
+
 def paired_ratio(ours: Series, peer: Series) -> float:
     """Median of the rounds' own ratios, so that a drift of the machine cancels out."""
     return statistics.median(a / b for a, b in zip(ours.values, peer.values, strict=True))
@@ -66,10 +71,11 @@ def compare(
     peers: Sequence[Series],
     target: float,
     better: Literal["higher", "lower"],
+    ratio: Callable[[Series, Series], float] = paired_ratio,
 ) -> Result:
     """Set our series against the best of the peers'."""
     peer = best(peers, better)
-    return Result(name, paired_ratio(ours, peer), target, better, peer.subject)
+    return Result(name, ratio(ours, peer), target, better, peer.subject)
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:

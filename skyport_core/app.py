@@ -21,13 +21,12 @@ from skyport_gates.plugins import load_gate_class
 
 from . import __version__
 from .core import Core
-from .lock import HomeLock, HomeLockedError
+from .lock import HAND_OVER, HomeLock, HomeLockedError
 from .scheduling import FCFS
 from .settings import Settings
 from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
 from .store import upgrade_db
-
 
 EXIT_TIMEOUT = 8.0
 """Seconds that cancel_on_exit may take; JupyterHub kills a service 10 s after asking it to end."""
@@ -180,8 +179,9 @@ class SkyPortCore(CoreApplication):
         Unicode(),
         help="""
         Login names that may use the Unix socket besides root and the core's own user, such as
-        the one that JupyterHub runs as. They are trusted with the jobs of all users. The socket's
-        mode becomes 0660 then; its group must let them in.
+        the one that JupyterHub runs as. They are trusted with the jobs of all users. Anybody may
+        connect to the socket then (mode 0666), and the core answers only those that the kernel
+        says are allowed. Its folder must let them in, which the home does not: set socket_path.
         """,
     ).tag(config=True)
 
@@ -356,11 +356,19 @@ class SkyPortCore(CoreApplication):
         assert self.core is not None  # noqa: S101 (typing)
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
+        handed_over = False
+
+        def hand_over() -> None:
+            nonlocal handed_over
+            handed_over = True
+            stopping.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(HAND_OVER, hand_over)
         await self.core.start()
         await stopping.wait()
-        if self.cancel_on_exit:
+        if self.cancel_on_exit and not handed_over:
             self.log.info("Stopping, all jobs first")
             await self.core.cancel_all(EXIT_TIMEOUT)
         else:

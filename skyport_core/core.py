@@ -168,8 +168,14 @@ class Core:
         deadline = time.monotonic() + timeout
         for job in await self._store.active_jobs():
             await self._jobs.cancel(job.id, job.owner)
-        while await self._store.active_jobs() and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        for job in await self._store.active_jobs():
+            with self._store.changes.subscribe(job.id) as change:
+                while not await self._ended(job.id) and time.monotonic() < deadline:
+                    await change.wait(deadline - time.monotonic())
+
+    async def _ended(self, job_id: str) -> bool:
+        job = await self._store.get_job(job_id)
+        return job is None or job.state.final
 
     async def stop(self) -> None:
         """Close everything of the core's own; the jobs on the nodes go on."""

@@ -9,6 +9,9 @@ import signal
 import time
 from pathlib import Path
 
+HAND_OVER = signal.SIGUSR1
+"""Asks a core to leave its jobs to a successor, whatever it does with them at its own end."""
+
 TERM_TIMEOUT = 20.0
 """Seconds a core that is asked to leave has to leave by itself."""
 
@@ -30,8 +33,8 @@ class HomeLock:
     def acquire(self, *, takeover: bool = False) -> None:
         """Take the lock.
 
-        With ``takeover`` a core that holds it is sent SIGTERM, and SIGKILL after 20 s: a hub that
-        was killed leaves its managed core behind, which its successor replaces.
+        With ``takeover`` a core that holds it is sent :data:`HAND_OVER`, and SIGKILL after 20 s: a
+        hub that was killed leaves its managed core behind, which its successor replaces.
 
         Raises HomeLockedError, with the holder's pid, when the lock is not to be had.
         """
@@ -56,7 +59,7 @@ class HomeLock:
             self._file = None
 
     def _replace(self, descriptor: int, holder: int) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
+        for number in (HAND_OVER, signal.SIGKILL):
             deadline = time.monotonic() + TERM_TIMEOUT
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder, number)

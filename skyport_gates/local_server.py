@@ -32,7 +32,7 @@ from pathlib import Path
 
 import asyncssh
 
-from .local_files import control_address, live_jobs, process_start, write_private
+from .local_files import live_jobs, process_start, write_private
 from .local_session import WINDOW, CertificateLogins, Homes, LoginServer
 
 log = logging.getLogger("skyport.local")
@@ -87,11 +87,15 @@ class Hello:
 def parse(arguments: list[str] | None = None) -> Settings:
     """Settings from a command line."""
     parser = argparse.ArgumentParser(prog="skyport_gates.local_server", description=__doc__)
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--homes-dir", type=Path, required=True)
+    parser.add_argument("--home", type=_folder, required=True)
+    parser.add_argument("--homes-dir", type=_folder, required=True)
     parser.add_argument("--user-ca", required=True)
     parser.add_argument("--idle-exit", type=float, default=60.0)
     return Settings(**vars(parser.parse_args(arguments)))
+
+
+def _folder(text: str) -> Path:
+    return Path(text).absolute()
 
 
 def host_key(home: Path) -> asyncssh.SSHKey:
@@ -133,13 +137,15 @@ def _bound(port: int) -> socket.socket:
     return sock
 
 
-def listen_control(home: Path) -> socket.socket:
-    """Listen on the control socket, in the place of one that a dead server left."""
-    path = home / "control.sock"
+def listen_control() -> socket.socket:
+    """Listen on the control socket in the working directory, in the place of a dead server's.
+
+    A relative name, since the address of a Unix socket is short.
+    """
+    path = Path("control.sock")
     path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with control_address(home) as address:
-        sock.bind(address)
+    sock.bind(str(path))
     path.chmod(0o600)
     sock.listen(16)
     return sock
@@ -263,7 +269,6 @@ def detach(home: Path) -> None:
         os._exit(0)
     os.setsid()
     write_private(home / "pid", f"{os.getpid()} {process_start(os.getpid())}\n")
-    os.chdir(home)
     path = home / "server.log"
     if path.exists() and path.stat().st_size > LOG_LIMIT:
         path.replace(home / "server.log.1")
@@ -289,7 +294,8 @@ def main(arguments: list[str] | None = None) -> int:
         settings.homes_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         key = host_key(home)
         sock = listen(home)
-        control = listen_control(home)
+        os.chdir(home)
+        control = listen_control()
     except (OSError, asyncssh.KeyImportError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -32,7 +32,7 @@ from .progress import ProgressEvent, cancel_button, follow
 from .request import job_request
 from .tokens import TokenMark
 
-STOP_WAIT = 5.0
+STOP_WAIT = 2.0
 """Seconds that a stop waits for a core that does not answer, before it goes on in background."""
 
 UNHEARD_CANCEL = 10.0

@@ -60,6 +60,9 @@ async def clean_up(job: Job, context: JobContext) -> Step:
 
 
 async def _bring_home(job: Job, context: JobContext, attachment: Attachment) -> None:
+    if (await attachment.runner.status()).state == "absent":
+        # Brought home and removed before the core was killed: keep what is here.
+        return
     folder = context.outputs(job.id)
     for stream in ("stdout", "stderr"):
         data = await attachment.runner.log(stream)

@@ -10,7 +10,6 @@ import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,22 +17,14 @@ import asyncssh
 
 from skyport_gates.gate import Node
 
+from .commands import Commands, Completed
 from .dial import ConnectionSettings, Dialled, dial
-from .errors import CommandFailed, NodeError, NodeUnreachable, ShellRefused, StagingFailed
+from .errors import NodeError, NodeUnreachable, StagingFailed
 from .identity import SSHIdentity
 from .watch import Watcher
 
 FIRST_DELAY = 0.1
 """Seconds before the first new attempt; doubles up to ``reconnect_max``, with jitter."""
-
-SESSIONS = 6
-"""Commands run at once on one connection; sshd allows 10 sessions by default (MaxSessions), of
-which one is for SFTP and one for the watching channel."""
-
-WINDOW = 16 * 2**20
-"""Bytes of a command's output in flight."""
-
-SHELL_MARK = "skyport-shell"
 
 Callback = Callable[[], None]
 
@@ -46,15 +37,6 @@ class ConnectionState(str, enum.Enum):
     CONNECTED = "connected"
     WAITING = "waiting"
     CLOSED = "closed"
-
-
-@dataclass(frozen=True)
-class Completed:
-    """A finished command; a command that died of a signal has that signal's negative number."""
-
-    exit_status: int
-    stdout: bytes
-    stderr: bytes
 
 
 class NodeConnection:
@@ -86,8 +68,7 @@ class NodeConnection:
         self._link: Dialled | None = None
         self._sftp: asyncssh.SFTPClient | None = None
         self._sftp_lock = asyncio.Lock()
-        self._sessions = asyncio.Semaphore(SESSIONS)
-        self._shell_works = False
+        self._commands = Commands(self)
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._waiters: set[asyncio.Future[asyncssh.SSHClientConnection]] = set()
@@ -204,13 +185,8 @@ class NodeConnection:
             text = f"{shlex.join(self.node.exec_prefix)} {text}"
         deadline = time.monotonic() + timeout
         await self.ready(timeout)
-        async with self._use(), self._sessions:
-            completed = await self._execute(text, input, deadline)
-            if completed.exit_status == 0:
-                self._shell_works = True
-            elif not self._shell_works:
-                await self._prove_shell(deadline)
-        return completed
+        async with self._use():
+            return await self._commands.run(text, input, deadline)
 
     @asynccontextmanager
     async def sftp(self, timeout: float = 30.0) -> AsyncIterator[asyncssh.SFTPClient]:
@@ -245,68 +221,7 @@ class NodeConnection:
                 await self._task
         self._fail_waiters(NodeUnreachable(f"The connection to {self} was closed by the core."))
 
-    # -- commands -----------------------------------------------------------------------------
-
-    async def _execute(self, text: str, data: bytes, deadline: float) -> Completed:
-        pause = 0.05
-        while True:
-            left = deadline - time.monotonic()
-            connection = await self.ready(max(left, 0.0))
-            try:
-                return await self._converse(connection, text, data, left)
-            except asyncio.TimeoutError as error:
-                raise CommandFailed(
-                    f"A command on {self} did not end in time.",
-                    reason="command_timeout",
-                    hint="The node may be overloaded or its home folder may hang.",
-                ) from error
-            except asyncssh.ChannelOpenError as error:
-                if connection.is_closed():
-                    raise NodeUnreachable(f"The SSH connection to {self} broke.") from error
-                if left <= pause:
-                    raise CommandFailed(
-                        f"{self} opens no more sessions: {error}.",
-                        hint="Raise MaxSessions in the node's sshd_config.",
-                    ) from error
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
-                continue
-            except (asyncssh.Error, OSError) as error:
-                raise NodeUnreachable(
-                    f"The SSH connection to {self} broke during a command: {error}."
-                ) from error
-
-    async def _converse(
-        self, connection: asyncssh.SSHClientConnection, text: str, data: bytes, timeout: float
-    ) -> Completed:
-        process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
-            text, encoding=None, window=WINDOW
-        )
-        try:
-            stdout, stderr = await asyncio.wait_for(process.communicate(data), max(timeout, 0.01))
-        except BaseException:
-            # sshd leaves a command without terminal alone when its channel is closed, and passes
-            # signals on for ordinary users only.
-            if not connection.is_closed():
-                process.terminate()
-            raise
-        finally:
-            process.close()
-        if process.returncode is None:
-            raise NodeUnreachable(f"The SSH connection to {self} broke during a command.")
-        return Completed(process.returncode, stdout, stderr)
-
-    async def _prove_shell(self, deadline: float) -> None:
-        """Find out whether a failure was the command's, or the login's shell runs none at all."""
-        probe = await self._execute(f"echo {SHELL_MARK}", b"", deadline)
-        if SHELL_MARK.encode() in probe.stdout:
-            self._shell_works = True
-            return
-        said = (probe.stdout + probe.stderr).decode(errors="replace").strip()
-        raise ShellRefused(
-            f"The login {self} runs no commands; it says: {said or 'nothing'}",
-            hint="The account needs a usable login shell on the node.",
-        )
+    # -- sharing it -----------------------------------------------------------------------------
 
     async def _sftp_client(self, timeout: float) -> asyncssh.SFTPClient:
         async with self._sftp_lock:

@@ -41,7 +41,7 @@ c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {{"admin"}}
 c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}", "admin": True}}]
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
-c.ConfigurableHTTPProxy.command = [sys.prefix + "/bin/configurable-http-proxy"]
+c.ConfigurableHTTPProxy.command = [sys.executable, "-m", "skyport_spawner.proxy"]
 c.ConfigurableHTTPProxy.pid_file = "{home}/proxy.pid"
 """
 

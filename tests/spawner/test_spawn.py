@@ -9,7 +9,7 @@ import sys
 import aiohttp
 import psutil
 import pytest
-from jupyterhub.tests.utils import add_user, api_request
+from jupyterhub.tests.utils import add_user
 from pytest_jupyterhub.jupyterhub_spawners import (  # noqa: F401 (fixtures)
     configured_mockhub_instance,
     hub_app,
@@ -205,12 +205,10 @@ async def test_the_usual_spawner_test_hub_starts_and_stops_a_server(hub_app, tmp
                 "SkyPortSpawner": {"core_socket": str(core.socket), "cmd": TINY},
             }
         )
-        add_user(app.db, app=app, name="ann")
-        answer = await api_request(app, "users", "ann", "server", method="post")
-        assert answer.status_code in (201, 202)
-        user = app.users["ann"]
-        await eventually(lambda: user.spawner.ready, "the server", 20)
+        user = add_user(app.db, app=app, name="ann")
+        await user.spawn()
+        assert user.spawner.ready
         assert await user.spawner.poll() is None
-        answer = await api_request(app, "users", "ann", "server", method="delete")
-        assert answer.status_code in (202, 204)
+        await user.stop()
+        assert user.spawner.server is None
         await until_state(core, "ann", "CANCELLED")

@@ -55,7 +55,7 @@ async def test_one_connection_serves_many_commands_at_once(
     runs = [connection.run(["echo", str(number)], timeout=20) for number in range(20)]
     done = await asyncio.gather(*runs)
     assert [int(result.stdout) for result in done] == list(range(20))
-    assert len(node.sessions()) == 1
+    await until(lambda: len(node.sessions()) == 1, "sshd shows one session")
 
 
 async def test_the_same_node_and_login_share_one_connection(
@@ -168,7 +168,7 @@ async def test_a_node_behind_a_jump_host_is_reached(
     jump, node = start_node(), start_node()
     connection = pool.get("lab", node.node(jump=jump.endpoint()), node.username)
     assert (await connection.run(["true"], timeout=10)).exit_status == 0
-    assert len(jump.sessions()) == 1
+    await until(lambda: len(jump.sessions()) == 1, "the jump host shows the session")
 
 
 async def test_a_jump_host_with_a_wrong_key_is_refused(
@@ -202,6 +202,7 @@ async def test_a_node_that_falls_silent_is_given_up_by_keepalive(
 ) -> None:
     connection.keep()
     await connection.ready(10)
+    await until(lambda: len(node.sessions()) == 1, "sshd shows the session")
     (session,) = node.sessions()
     session.suspend()
     await until(lambda: connection.state is not ConnectionState.CONNECTED, "the silence is noticed")
@@ -232,7 +233,7 @@ async def test_a_changed_endpoint_is_used_at_once(
     assert pool.get("lab", new.node(), new.username) is connection
     await until(lambda: not old.sessions(), "the old connection is closed")
     assert (await connection.run(["true"], timeout=10)).exit_status == 0
-    assert len(new.sessions()) == 1
+    await until(lambda: len(new.sessions()) == 1, "the new node shows the session")
 
 
 async def test_an_idle_connection_is_closed_and_opened_again_on_use(

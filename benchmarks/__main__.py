@@ -1,0 +1,16 @@
+"""All benchmarks, one after the other: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+from benchmarks import spawn, tunnel
+
+
+def main() -> None:
+    """Run each with its usual options."""
+    for benchmark in (tunnel, spawn):
+        print(f"\n{benchmark.__doc__}")
+        benchmark.main([])
+
+
+if __name__ == "__main__":
+    main()
