@@ -28,6 +28,9 @@ from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
 from .store import upgrade_db
 
+LOGIN_PATIENCE = 1.2
+"""How many connect_timeouts a job waits for its node before it is placed elsewhere."""
+
 EXIT_TIMEOUT = 8.0
 """Seconds that cancel_on_exit may take; JupyterHub kills a service 10 s after asking it to end."""
 
@@ -323,6 +326,7 @@ class SkyPortCore(CoreApplication):
         """The limits and defaults that the traits say."""
         return Settings(
             allocate_timeout=self.allocate_timeout,
+            login_timeout=self.connect_timeout * LOGIN_PATIENCE,
             partition_timeout=self.partition_timeout,
             staging_timeout=self.staging_timeout,
             collect_timeout=self.collect_timeout,

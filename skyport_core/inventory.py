@@ -71,7 +71,7 @@ class Inventory:
 
         Raises KeyError for a node that no site has.
         """
-        snapshot = self._sites.snapshot(site)
+        snapshot = await self._sites.known(site)
         found = (
             next((n for n in (snapshot.nodes or ()) if n.name == node), None) if snapshot else None
         )

@@ -12,6 +12,7 @@ class Settings:
     """Deadlines (seconds) and defaults of the lifecycle; each is a trait of ``SkyPortCore``."""
 
     allocate_timeout: float = 60.0
+    login_timeout: float = 12.0
     partition_timeout: float = 900.0
     staging_timeout: float = 120.0
     collect_timeout: float = 60.0

@@ -117,6 +117,13 @@ class Sites:
         """One site as last seen."""
         return self._snapshots.get(site)
 
+    async def known(self, site: str) -> SiteSnapshot | None:
+        """One site as last seen; asked now if that never worked before."""
+        snapshot = self._snapshots.get(site)
+        if snapshot is not None and not snapshot.known:
+            snapshot = await self._refresh(site)
+        return snapshot
+
     def suspect(self, site: str, node: str, reason: str) -> None:
         """A job failed because of this node: for a while, use it last."""
         self._suspects.set(site, node, self._suspect_time, reason)
@@ -152,10 +159,8 @@ class Sites:
         if partition is not None:
             candidates = (await self.call(site, gate.get(partition))).nodes
         else:
-            snapshot = self._snapshots[site]
-            if not snapshot.known:
-                snapshot = await self._refresh(site)
-            candidates = snapshot.nodes or ()
+            snapshot = await self.known(site)
+            candidates = snapshot.nodes or () if snapshot is not None else ()
         return next((found for found in candidates if found.name == node), None)
 
     async def call(self, site: str, call: Coroutine[Any, Any, T]) -> T:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from .model import EnvName, Event, Job, JobKind, JobSpec, JobState, Text
+from .model import EnvName, Event, Job, JobKind, JobSpec, JobState, Name, Text
 
 API_PREFIX = "/api/v1"
 
@@ -72,7 +72,7 @@ class JobRequest(JobSpec, JobSecrets):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    owner: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = Field(
+    owner: Name | None = Field(
         None, description="Whose job it is; only a trusted caller may name another than itself."
     )
 

@@ -24,6 +24,7 @@ async def allocate(job: Job, context: JobContext) -> Step:
             return waiting
     try:
         attachment = await context.attachments.get(job)
+        await attachment.connection.ready(context.settings.login_timeout)
         await attachment.runner.job_dir()
     except NodeError as error:
         return await _elsewhere(job, context, error)

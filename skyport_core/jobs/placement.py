@@ -25,6 +25,10 @@ from ..settings import Settings
 from ..sites import Sites, SiteSnapshot, node_reason
 from ..store import Conflict, Store
 
+TOLD_POSITIONS = 200
+"""Jobs further back in the queue hear of their position once, and again when they come so far:
+else every end of a job would write to all that wait."""
+
 
 class Placer:
     """Runs the policy whenever queue or inventory changed.
@@ -232,6 +236,8 @@ class Placer:
 
     async def _tell(self, job: Job, waiting: Waiting) -> None:
         if (job.position, job.wait_reason) == (waiting.position, waiting.reason):
+            return
+        if job.position is not None and waiting.position > TOLD_POSITIONS:
             return
         message = f"Position {waiting.position} in the queue. {waiting.reason}"
         await self._store.update_job(

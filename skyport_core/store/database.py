@@ -159,7 +159,8 @@ def _create_file(path: Path, name: str) -> None:
 
 
 def _sqlite_engine(url: sa.URL) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+    # Parameters hold what users asked for: they have no place in a log.
+    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
 
     @sa.event.listens_for(engine.sync_engine, "connect")
     def _connect(connection: DBAPIConnection, _record: object) -> None:
@@ -188,6 +189,7 @@ def _postgresql_engine(url: sa.URL) -> AsyncEngine:
         return create_async_engine(
             url,
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={"timeout": CONNECT_TIMEOUT, "command_timeout": COMMAND_TIMEOUT},
         )
     except ModuleNotFoundError as error:
