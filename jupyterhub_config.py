@@ -89,6 +89,10 @@ def proxy_command() -> list[str]:
         return [reference]
     if importlib.util.find_spec("configurable_http_proxy") is not None:
         return [sys.executable, "-m", "skyport_spawner.proxy"]
+    beside = own / "configurable-http-proxy"
+    if beside.exists():
+        # Conda puts the Node.js proxy beside Python.
+        return [str(beside)]
     raise SystemExit(
         "No proxy found. Install one of them:\n"
         f"  {sys.executable} -m pip install configurable-http-proxy\n"

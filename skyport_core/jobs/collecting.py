@@ -27,10 +27,7 @@ async def collect(job: Job, context: JobContext) -> Step:
     attachment = await context.attachments.get(job)
     if job.failure is not None and job.failure.reason == "node_lost":
         return await _release(job, context, cleanup=job.partition is None)
-    job = await _with_tail(job, attachment)
-    await attachment.runner.stop(context.settings.stop_grace)
-    await _bring_home(job, context, attachment)
-    await attachment.runner.remove()
+    job = await _take_down(job, context, attachment)
     return await _release(job, context, cleanup=False)
 
 
@@ -48,9 +45,7 @@ async def clean_up(job: Job, context: JobContext) -> Step:
         return Step({"cleanup_pending": False}, event)
     attachment = await context.attachments.get(job)
     try:
-        await attachment.runner.stop(context.settings.stop_grace)
-        await _bring_home(job, context, attachment)
-        await attachment.runner.remove()
+        await _take_down(job, context, attachment)
     except NodeError as error:
         context.log.debug("Job %s: clean-up on %s waits: %s", job.id, job.node, error)
         return Step(retry=True)
@@ -59,10 +54,21 @@ async def clean_up(job: Job, context: JobContext) -> Step:
     return Step({"cleanup_pending": False}, event)
 
 
+async def _take_down(job: Job, context: JobContext, attachment: Attachment) -> Job:
+    """Stop the job, bring its output home, and remove its folder, each verified."""
+    runner = attachment.runner
+    if (await runner.status()).state == "absent":
+        # Never staged whole; or all is done, and the core was killed before it could say so.
+        await runner.remove()
+        return job
+    job = await _with_tail(job, attachment)
+    await runner.stop(context.settings.stop_grace)
+    await _bring_home(job, context, attachment)
+    await runner.remove()
+    return job
+
+
 async def _bring_home(job: Job, context: JobContext, attachment: Attachment) -> None:
-    if (await attachment.runner.status()).state == "absent":
-        # Brought home and removed before the core was killed: keep what is here.
-        return
     folder = context.outputs(job.id)
     for stream in ("stdout", "stderr"):
         data = await attachment.runner.log(stream)

@@ -210,5 +210,6 @@ async def test_the_usual_spawner_test_hub_starts_and_stops_a_server(hub_app, tmp
         assert user.spawner.ready
         assert await user.spawner.poll() is None
         await user.stop()
+        await user.spawner.core_client.close()
         assert user.spawner.server is None
         await until_state(core, "ann", "CANCELLED")
