@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skyport_gates.gate import Flavor, Node, StaticGate
+from skyport_gates.gate import Flavor, Node
 
 from .jobs.placement import reservations, total
 from .model import Job, JobState, Resources
 from .sites import Sites, SiteSnapshot, node_reason
 from .store import Store
 from .wire import FlavorView, NodeView, SiteView
+
+FIRST_LOOK = 3.0
+"""Seconds that a question just after the start waits for the sites' first answers."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Inventory:
         return _node_view(site, found, await self._use())
 
     async def _use(self) -> _Use:
+        await self._sites.asked(FIRST_LOOK)
         jobs = await self._store.active_jobs()
         by_node: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         running: defaultdict[str, int] = defaultdict(int)
@@ -90,10 +94,6 @@ class Inventory:
                 by_node[job.site, job.node].append(job.id)
                 running[job.site] += 1
         return _Use(reservations(jobs), by_node, running, dict(await self._store.drains()))
-
-    def is_static(self, site: str) -> bool:
-        """Whether a site's nodes are fixed."""
-        return isinstance(self._sites.gates[site], StaticGate)
 
 
 def _holds_place(job: Job) -> bool:

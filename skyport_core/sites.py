@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -88,6 +89,7 @@ class Sites:
         self._blocked = _Marks()
         self._started: set[str] = set()
         self._refresh_now = asyncio.Event()
+        self._asked = {name: asyncio.Event() for name in gates}
 
     def _blank(self, name: str) -> SiteSnapshot:
         static = isinstance(self.gates[name], StaticGate)
@@ -108,6 +110,12 @@ class Sites:
     def refresh(self) -> None:
         """Look again soon."""
         self._refresh_now.set()
+
+    async def asked(self, timeout: float) -> None:
+        """Wait until every site was asked once since the start, for at most ``timeout`` seconds."""
+        first_looks = asyncio.gather(*(event.wait() for event in self._asked.values()))
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(first_looks, timeout)
 
     def snapshots(self) -> list[SiteSnapshot]:
         """The sites as last seen, in the order of the configuration."""
@@ -214,6 +222,7 @@ class Sites:
         if after != before:
             self._snapshots[name] = after
             self._changed()
+        self._asked[name].set()
         return after
 
 

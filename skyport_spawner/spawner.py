@@ -14,8 +14,10 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import jupyterhub
 from jupyterhub.spawner import Spawner
 from jupyterhub.utils import make_ssl_context, maybe_future, url_escape_path, url_path_join
+from markupsafe import Markup
 from sqlalchemy import inspect
 from sqlalchemy.orm import Session
 
@@ -351,7 +353,9 @@ class SkyPortSpawner(SkyPortChoices, Spawner):
 
     async def progress(self) -> AsyncGenerator[ProgressEvent, None]:
         """All events of the start so far and then each new one, anew for every viewer."""
-        button = cancel_button(self._api_url, self.name)
+        # The page has a button of its own that is right for the default server (hub 6).
+        own = not self.name and jupyterhub.version_info >= (6,)
+        button = Markup() if own else cancel_button(self._api_url, self.name)
         following = follow(self.core_client, lambda: self.job_id, self._accepted, button, self.log)
         async with aclosing(following) as entries:
             async for entry in entries:
