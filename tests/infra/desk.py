@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,21 +73,28 @@ class Desk:
 OpenDesk = Callable[..., Awaitable[Desk]]
 
 
+@asynccontextmanager
+async def opened(config: str = "", **options: Any) -> AsyncIterator[Desk]:
+    """A core that runs within the context; ``options`` are those of CoreProcess."""
+    core = CoreProcess(config, **options)
+    await core.start()
+    client = core.client()
+    try:
+        yield Desk(core, client)
+    finally:
+        await client.close()
+        await core.close()
+
+
 @pytest.fixture
 async def open_desk() -> AsyncIterator[OpenDesk]:
     """Starts cores, ``await open_desk(config, **options)``; all end with the test."""
-    desks: list[Desk] = []
+    async with AsyncExitStack() as stack:
 
-    async def start(config: str = "", **options: Any) -> Desk:
-        core = CoreProcess(config, **options)
-        await core.start()
-        desks.append(Desk(core, core.client()))
-        return desks[-1]
+        async def start(config: str = "", **options: Any) -> Desk:
+            return await stack.enter_async_context(opened(config, **options))
 
-    yield start
-    for desk in desks:
-        await desk.client.close()
-        await desk.core.close()
+        yield start
 
 
 @pytest.fixture

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from skyport_core.model import JobState
-from tests.infra.desk import Desk, OpenDesk
-from tests.infra.elastic import Fault, inject
+from tests.core.partitions.site import SITE, at_the_site, gate_home
+from tests.infra.desk import Desk, opened
+from tests.infra.elastic import Fault, clear_faults, inject
 from tests.infra.wait import eventually
 
-SITE = """
-c.SkyPortCore.gates = {"cloud": "tests.infra.elastic:ElasticTestGate"}
-c.SkyPortCore.stop_grace = 0.5
-c.SkyPortCore.reap_interval = 1
-c.ElasticTestGate.call_timeout = 2
-"""
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def gate_home(desk: Desk) -> Path:
-    """The folder of the site's gate."""
-    return desk.core.home / "gates/cloud"
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def core_of_all() -> AsyncIterator[Desk]:
+    """One core for all tests here, whose only site is elastic."""
+    async with opened(SITE) as desk:
+        yield desk
 
 
-def at_the_site(desk: Desk) -> list[Path]:
-    """What exists at the site now, as its own files say."""
-    return list((gate_home(desk) / "partitions").glob("*.json"))
-
-
-@pytest.fixture
-async def desk(open_desk: OpenDesk) -> Desk:
-    """A core whose only site is elastic."""
-    return await open_desk(SITE)
+@pytest_asyncio.fixture(loop_scope="module")
+async def desk(core_of_all: Desk) -> AsyncIterator[Desk]:
+    """The core, without jobs and faults of a test before."""
+    yield core_of_all
+    await core_of_all.core.cancel_all()
+    clear_faults(gate_home(core_of_all))
 
 
 async def test_job_runs_on_a_node_made_for_it_which_is_gone_afterwards(desk: Desk) -> None:
@@ -84,35 +80,6 @@ async def test_deletion_is_retried_until_it_is_seen_gone(desk: Desk) -> None:
     job = await desk.end(await desk.submit("true"))
     assert job.state is JobState.FINISHED
     assert at_the_site(desk) == []
-
-
-async def test_cancel_while_the_node_is_being_made_removes_it(open_desk: OpenDesk) -> None:
-    desk = await open_desk(SITE + "c.ElasticTestGate.delay = 600")
-    job_id = await desk.submit("true")
-    await eventually(lambda: at_the_site(desk), "partition accepted")
-    await desk.client.delete_job(job_id)
-    assert (await desk.end(job_id)).state is JobState.CANCELLED
-    assert at_the_site(desk) == []
-
-
-async def test_node_that_is_never_ready_fails_the_job_and_is_removed(open_desk: OpenDesk) -> None:
-    desk = await open_desk(
-        SITE + "c.ElasticTestGate.delay = 600\nc.SkyPortCore.partition_timeout = 2"
-    )
-    job = await desk.end(await desk.submit("true"), timeout=40)
-    assert job.state is JobState.FAILED
-    assert await eventually(lambda: not at_the_site(desk), "site empty")
-
-
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("state", ["ALLOCATING", "STAGING", "COLLECTING", "FINISHED"])
-async def test_killed_core_loses_no_node(open_desk: OpenDesk, moment: str, state: str) -> None:
-    desk = await open_desk(SITE, fault=f"{moment}:{state}")
-    job_id = await desk.submit("true")
-    await desk.core.wait_fault()
-    await desk.core.start()
-    assert (await desk.end(job_id)).state is JobState.FINISHED
-    assert await eventually(lambda: not at_the_site(desk), "site empty")
 
 
 async def test_reaper_removes_what_is_in_no_record(desk: Desk) -> None:

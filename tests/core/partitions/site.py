@@ -1,0 +1,24 @@
+"""A core's elastic site, and what exists there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.infra.desk import Desk
+
+SITE = """
+c.SkyPortCore.gates = {"cloud": "tests.infra.elastic:ElasticTestGate"}
+c.SkyPortCore.stop_grace = 0.5
+c.SkyPortCore.reap_interval = 1
+c.ElasticTestGate.call_timeout = 2
+"""
+
+
+def gate_home(desk: Desk) -> Path:
+    """The folder of the site's gate."""
+    return desk.core.home / "gates/cloud"
+
+
+def at_the_site(desk: Desk) -> list[Path]:
+    """What exists at the site now, as its own files say."""
+    return list((gate_home(desk) / "partitions").glob("*.json"))

@@ -1,0 +1,39 @@
+"""Cancels, deadlines and killed cores while a node is made for a job."""
+
+from __future__ import annotations
+
+import pytest
+
+from skyport_core.model import JobState
+from tests.core.partitions.site import SITE, at_the_site
+from tests.infra.desk import OpenDesk
+from tests.infra.wait import eventually
+
+
+async def test_cancel_while_the_node_is_being_made_removes_it(open_desk: OpenDesk) -> None:
+    desk = await open_desk(SITE + "c.ElasticTestGate.delay = 600")
+    job_id = await desk.submit("true")
+    await eventually(lambda: at_the_site(desk), "partition accepted")
+    await desk.client.delete_job(job_id)
+    assert (await desk.end(job_id)).state is JobState.CANCELLED
+    assert at_the_site(desk) == []
+
+
+async def test_node_that_is_never_ready_fails_the_job_and_is_removed(open_desk: OpenDesk) -> None:
+    desk = await open_desk(
+        SITE + "c.ElasticTestGate.delay = 600\nc.SkyPortCore.partition_timeout = 2"
+    )
+    job = await desk.end(await desk.submit("true"), timeout=40)
+    assert job.state is JobState.FAILED
+    assert await eventually(lambda: not at_the_site(desk), "site empty")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("state", ["ALLOCATING", "STAGING", "COLLECTING", "FINISHED"])
+async def test_killed_core_loses_no_node(open_desk: OpenDesk, moment: str, state: str) -> None:
+    desk = await open_desk(SITE, fault=f"{moment}:{state}")
+    job_id = await desk.submit("true")
+    await desk.core.wait_fault()
+    await desk.core.start()
+    assert (await desk.end(job_id)).state is JobState.FINISHED
+    assert await eventually(lambda: not at_the_site(desk), "site empty")
