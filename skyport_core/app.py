@@ -20,13 +20,14 @@ from skyport_gates.gate import Gate
 from skyport_gates.plugins import load_gate_class
 
 from . import __version__
+from .api import DoorError
 from .core import Core
 from .lock import HAND_OVER, HomeLock, HomeLockedError
 from .scheduling import FCFS
 from .settings import Settings
 from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
-from .store import upgrade_db
+from .store import DatabaseUnusable, upgrade_db
 
 LOGIN_PATIENCE = 1.2
 """How many connect_timeouts a job waits for its node before it is placed elsewhere."""
@@ -128,7 +129,10 @@ class UpgradeDB(CoreApplication):
 
     def start(self) -> None:
         """Run the migrations."""
-        asyncio.run(upgrade_db(self.db_url))
+        try:
+            asyncio.run(upgrade_db(self.db_url))
+        except DatabaseUnusable as error:
+            self.exit_with(str(error))
         self.log.info("The database %s is up to date", self.db_url.rpartition("@")[2])
 
 
@@ -306,7 +310,7 @@ class SkyPortCore(CoreApplication):
             settings=self.make_settings(),
             make_pool=self.make_pool,
             socket_path=Path(self.socket_path),
-            allowed_uids=frozenset(pwd.getpwnam(user).pw_uid for user in self.allowed_users),
+            allowed_uids=frozenset(map(_uid, self.allowed_users)),
             refresh_interval=self.refresh_interval,
             reap_interval=self.reap_interval,
             log=self.log,
@@ -349,10 +353,12 @@ class SkyPortCore(CoreApplication):
         try:
             lock.acquire(takeover=self.takeover)
             self.core = self.make_core()
-        except (HomeLockedError, ValueError, KeyError, TraitError) as error:
+        except (HomeLockedError, ValueError, TraitError) as error:
             self.exit_with(str(error))
         try:
             asyncio.run(self._serve())
+        except (DatabaseUnusable, DoorError) as error:
+            self.exit_with(str(error))
         finally:
             lock.release()
 
@@ -378,6 +384,15 @@ class SkyPortCore(CoreApplication):
         else:
             self.log.info("Stopping; the jobs on the nodes go on")
         await self.core.stop()
+
+
+def _uid(user: str) -> int:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise ValueError(
+            f"allowed_users names {user!r}, which is no login of this machine"
+        ) from None
 
 
 def main(argv: list[str] | None = None) -> None:
