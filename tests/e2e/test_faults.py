@@ -104,6 +104,57 @@ async def test_hub_and_core_killed_during_a_start_finish_it_once_they_are_back(
         assert starts(node) == 1
 
 
+@pytest.mark.parametrize(
+    "fault", ["hold:ALLOCATING", "hold:STAGING", "hold:STARTING", "hold:RUNNING"]
+)
+async def test_a_hub_killed_in_any_state_of_a_start_takes_it_up_again(
+    fabric: Fabric, node: Node, fault: str
+):
+    async with (
+        lab(fabric, [node], fault=fault) as core,
+        hub_over(core, fabric) as hub,
+        core.client() as client,
+    ):
+        await hub.start_server("alice")
+        await core.wait_hold()
+        await hub.kill9()
+        starting = asyncio.create_task(hub.start())
+        core.let_go()
+        await starting
+        await eventually(lambda: ready(hub, "alice"), "alice's server", 30)
+        assert (await visit(hub, "alice")).startswith(node.name)
+        assert starts(node) == 1
+        assert len(await client.list_jobs(owner="alice")) == 1
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["hub", "hub and core"])
+async def test_a_hub_killed_during_a_stop_does_not_stop_the_stop(
+    fabric: Fabric, node: Node, both: bool
+):
+    async with (
+        lab(fabric, [node], fault="hold:CANCELLED") as core,
+        hub_over(core, fabric) as hub,
+        core.client() as client,
+    ):
+        await hub.start_server("alice")
+        await hub.wait_ready("alice")
+        stopping = asyncio.create_task(hub.stop_server("alice"))
+        await core.wait_hold()
+        await hub.kill9()
+        if both:
+            await core.kill9()
+        stopping.cancel()
+        await asyncio.gather(stopping, return_exceptions=True)
+        core.let_go()
+        if both:
+            await core.start()
+        await hub.start()
+        [view] = await client.list_jobs(owner="alice")
+        assert (await ended(client, view.id)).state is JobState.CANCELLED
+        await eventually(lambda: gone(hub, "alice"), "end of alice's server at the hub", 30)
+        await clean([node])
+
+
 async def test_a_hub_killed_during_a_start_finds_the_server_when_it_is_back(
     fabric: Fabric, node: Node
 ):
@@ -241,3 +292,8 @@ async def ready(hub, user: str) -> bool:
     """Whether the hub says that the user's server is ready."""
     model = await hub.server(user)
     return bool(model and model["ready"])
+
+
+async def gone(hub, user: str) -> bool:
+    """Whether the hub has no server of the user."""
+    return await hub.server(user) is None

@@ -122,6 +122,14 @@ class CoreProcess:
         assert status == -signal.SIGKILL, f"the core ended with {status}, not by its fault"
         assert (self.home / "fault-fired").exists()
 
+    async def wait_hold(self, timeout: float = 30.0) -> None:
+        """Wait until a job is held at the named point ("hold:STATE")."""
+        await eventually((self.home / "fault-fired").exists, "job held by the core", timeout)
+
+    def let_go(self) -> None:
+        """Let held jobs go on."""
+        (self.home / "fault-fired.go").touch()
+
     async def healthy(self) -> bool:
         """Whether it answers now."""
         with contextlib.suppress(aiohttp.ClientError, OSError):

@@ -3,6 +3,9 @@
 SKYPORT_TEST_FAULT names the point as ``before:STATE`` or ``after:STATE``: just before or just
 after a change of a job into STATE is committed. SKYPORT_TEST_FAULT_MARK is a file that is made
 when it fires; while the file exists the core lives on, so that the next start goes through.
+
+``hold:STATE`` does not kill: the change into STATE waits until a file of the mark's name with
+``.go`` behind it exists, so that a test can do something to others meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 from skyport_core.app import main
 from skyport_core.model import Job, JobState
 from skyport_core.store import Store
+from tests.infra.wait import eventually
 
 _WHEN, _, _STATE = os.environ["SKYPORT_TEST_FAULT"].partition(":")
 _MARK = Path(os.environ["SKYPORT_TEST_FAULT_MARK"])
@@ -29,10 +33,18 @@ def _die(when: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def _hold() -> None:
+    if _WHEN == "hold":
+        _MARK.touch()
+        go = _MARK.with_name(f"{_MARK.name}.go")
+        await eventually(go.exists, "leave to go on", timeout=120)
+
+
 async def _faulty_update(self: Store, job: Job, *args: Any, **changes: Any) -> Job:
     entering = changes.get("state") == _FAULT_STATE and job.state != _FAULT_STATE
     if entering:
         _die("before")
+        await _hold()
     changed = await _update_job(self, job, *args, **changes)
     if entering:
         _die("after")

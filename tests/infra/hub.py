@@ -230,8 +230,7 @@ class Hub:
 
     async def progress(self, user: str, name: str = "") -> AsyncIterator[dict[str, Any]]:
         """The progress events of a pending server, until it is ready or failed."""
-        # Asked of the hub itself: a proxy may hold a stream back until its end.
-        url = f"{self._api}{self._server(user, name)}/progress"
+        url = f"{self.url}/hub/api{self._server(user, name)}/progress"
         async with self.session.get(url, timeout=aiohttp.ClientTimeout(total=None)) as answer:
             answer.raise_for_status()
             async for line in answer.content:
