@@ -49,8 +49,10 @@ async def _partition(job: Job, context: JobContext) -> Step | None:
     if record is None or record.target is PartitionState.DELETED or record.state.final:
         why = record.error if record and record.error else "its resources could not be made"
         event = EventDraft(f"{job.site}: {why}", reason="place_failed")
-        place = f"{job.site}/{record.flavor}" if record is not None else str(job.site)
-        return await requeue(job, context, place, why, event)
+        place = None
+        if record is not None and context.sites.blocked(job.site, record.flavor) is None:
+            place = f"{job.site}/{record.flavor}"
+        return await requeue(job, context, event, exclude=place)
     context.partitions.wake(job.partition)
     return Step.wait()
 
@@ -62,18 +64,24 @@ async def _elsewhere(job: Job, context: JobContext, error: NodeError) -> Step:
         # A machine that was just made may need a while until it lets anybody in.
         return Step(retry=True)
     event = EventDraft(error.message, reason=error.reason, hint=error.hint)
-    return await requeue(job, context, f"{job.site}/{job.node}", error.message, event)
+    place = f"{job.site}/{job.node}" if error.permanent else None
+    return await requeue(job, context, event, exclude=place)
 
 
-async def requeue(job: Job, context: JobContext, place: str, why: str, event: EventDraft) -> Step:
-    """Back to the queue without ``place``; a failure once too many places were tried."""
-    excluded = {**job.excluded, place: why}
+async def requeue(
+    job: Job, context: JobContext, event: EventDraft, *, exclude: str | None = None
+) -> Step:
+    """Back to the queue; a failure once too many places were tried.
+
+    ``exclude`` names a place that can never hold this job. What may be good again later (a node
+    that does not answer now, an offer without capacity) is not excluded: the scheduler puts it
+    last for a while, or leaves it out as long as it is blocked.
+    """
+    excluded = dict(job.excluded) if exclude is None else {**job.excluded, exclude: event.message}
     if job.attempt + 1 >= context.settings.max_attempts:
-        tried = "; ".join(f"{name}: {reason}" for name, reason in excluded.items())
-        return Step.fail(
-            Failure(event.reason, f"No place could be used. Tried {tried}", event.hint),
-            {"excluded": excluded},
-        )
+        tried = f"{job.attempt + 1} places were tried; the last: {event.message}"
+        failure = Failure(event.reason, f"No place could be used. {tried}", event.hint)
+        return Step.fail(failure, {"excluded": excluded})
     if job.partition is not None:
         await context.partitions.remove(job.partition)
     await context.attachments.close(job.id)

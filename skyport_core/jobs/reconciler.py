@@ -8,6 +8,8 @@ import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 
+from skyport_gates.gate import GateError, PartitionNotFound
+
 from ..model import EventDraft, Failure, Job, JobState
 from ..ssh.errors import NodeError
 from ..store import Conflict, JobChanges
@@ -139,6 +141,11 @@ class JobReconciler:
             return task.result()
         except NodeError as error:
             return await self._trouble(job, error)
+        except PartitionNotFound as error:
+            return await self._node_gone(job, error)
+        except GateError as error:
+            self.log.warning("Job %s in %s: %s", job.id, job.state.value, error)
+            return Step(retry=True)
         finally:
             del self._phases[job.id]
             task.cancel()
@@ -154,7 +161,9 @@ class JobReconciler:
         message = OVERDUE[job.state].format(place=job.node or job.site, limit=limit)
         if job.state is JobState.ALLOCATING:
             event = EventDraft(message, reason="allocate_timeout")
-            return await requeue(job, context, f"{job.site}/{job.node}", message, event)
+            if job.site is not None and job.node is not None:
+                context.sites.suspect(job.site, job.node, message)
+            return await requeue(job, context, event)
         reason = f"{job.state.value.lower()}_timeout"
         hint = "Start again; if it happens again, show the log to the admin."
         return Step.fail(Failure(reason, message, hint))
@@ -175,6 +184,15 @@ class JobReconciler:
             return Step(retry=True)
         draft = EventDraft(f"{error.message}; trying again", RETRY_EVENT_REASON, error.hint)
         return Step(event=draft, retry=True)
+
+    async def _node_gone(self, job: Job, error: PartitionNotFound) -> Step:
+        """The site no longer has the node that it made for the job."""
+        if job.state is JobState.ALLOCATING:
+            return await requeue(job, self._context, EventDraft(error.message, reason="node_gone"))
+        if job.state is JobState.COLLECTING:
+            return await abandon(job, self._context)
+        message = f"Site {job.site} no longer has the node that it made for the job"
+        return Step.fail(Failure("node_gone", message, "Start again."))
 
     async def _already_told(self, job: Job, error: NodeError) -> bool:
         events = await self._context.store.events(job.id)

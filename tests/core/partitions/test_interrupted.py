@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from skyport_core.model import JobState
-from tests.core.partitions.site import SITE, at_the_site
+from skyport_gates.gate import GateContext
+from tests.core.partitions.site import SITE, at_the_site, gate_home
 from tests.infra.desk import OpenDesk
+from tests.infra.elastic import ElasticTestGate
 from tests.infra.wait import eventually
 
 
@@ -37,3 +39,17 @@ async def test_killed_core_loses_no_node(open_desk: OpenDesk, moment: str, state
     await desk.core.start()
     assert (await desk.end(job_id)).state is JobState.FINISHED
     assert await eventually(lambda: not at_the_site(desk), "site empty")
+
+
+async def test_node_that_vanished_while_the_core_was_away_fails_its_job(
+    open_desk: OpenDesk,
+) -> None:
+    desk = await open_desk(SITE)
+    job_id = await desk.submit("sleep", "600")
+    await desk.reach(job_id, JobState.RUNNING)
+    await desk.core.kill9()
+    gate = ElasticTestGate(context=GateContext("", gate_home(desk), ""))
+    await gate.destroy()
+    await desk.core.start()
+    job = await desk.end(job_id)
+    assert job.failure is not None and job.failure.reason == "node_gone"
