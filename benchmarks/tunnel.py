@@ -228,9 +228,9 @@ def judge(series: Sequence[Series]) -> list[Result]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and report."""
     parser = argument_parser(__doc__)
-    parser.add_argument("--size", type=int, default=512, help="MiB a transfer (512)")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds (7)")
-    parser.add_argument("--echoes", type=int, default=2000, help="round trips a round (2000)")
+    parser.add_argument("--size", type=int, default=128, help="MiB a transfer (128)")
+    parser.add_argument("--rounds", type=int, default=21, help="rounds (21)")
+    parser.add_argument("--echoes", type=int, default=500, help="round trips a round (500)")
     parser.add_argument("--tunnels", type=int, default=500, help="tunnels for the memory (500)")
     options = parser.parse_args(arguments)
     with Bench.open() as bench:

@@ -11,13 +11,13 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 from skyport_gates.gate import SSHEndpoint
 
+from . import ciphers
 from .errors import ForwardRefused, HostKeyMismatch, LoginRefused, NodeError, NodeUnreachable
 from .identity import SSHIdentity
 from .wire import Wire
 
 CIPHERS = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
+    *ciphers.ALGORITHMS,
     "chacha20-poly1305@openssh.com",
     "aes128-ctr",
     "aes256-ctr",

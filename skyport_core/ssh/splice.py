@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import threading
 from collections.abc import Callable
 from typing import cast
 
@@ -21,6 +22,22 @@ BUFFER = 2**20
 
 EARLY = 64 * 2**10
 """Bytes taken from a client before its channel is open."""
+
+PART = 32 * 2**10
+"""Bytes given to a channel at once: what sshd takes in one packet, so that none has to be cut."""
+
+RECEIVE_SIZE = 256 * 2**10
+"""Bytes taken from a client at once."""
+
+
+class _Received(threading.local):
+    """Where all connections of an event loop read into: each takes it out before the next reads."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(RECEIVE_SIZE))
+
+
+_received = _Received()
 
 
 class Splice:
@@ -52,7 +69,7 @@ class Splice:
             self.on_closed(self)
 
 
-class _Near(asyncio.Protocol):
+class _Near(asyncio.BufferedProtocol):
     def __init__(self, splice: Splice) -> None:
         self._splice = splice
         self._early = bytearray()
@@ -75,12 +92,16 @@ class _Near(asyncio.Protocol):
         if self._splice.transport is not None:
             self._splice.transport.resume_reading()
 
-    def data_received(self, data: bytes) -> None:
-        channel = self._splice.channel
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _received.view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        view, channel = _received.view, self._splice.channel
         if channel is not None and not self._early:
-            channel.write(data)
+            for start in range(0, nbytes, PART):
+                channel.write(bytes(view[start : min(start + PART, nbytes)]))
             return
-        self._early += data
+        self._early += view[:nbytes]
         if len(self._early) >= EARLY and self._splice.transport is not None:
             self._splice.transport.pause_reading()
 

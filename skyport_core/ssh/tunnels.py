@@ -88,7 +88,7 @@ class InTunnel:
         await asyncio.gather(*(splice.closed.wait() for splice, _ in splices))
         await server.wait_closed()
 
-    def _accepted(self) -> asyncio.Protocol:
+    def _accepted(self) -> asyncio.BufferedProtocol:
         splice = Splice()
         task = asyncio.get_running_loop().create_task(self._carry(splice))
         self._splices[splice] = task

@@ -1,7 +1,8 @@
-"""A TCP connection for an SSH client that sends what one turn of the event loop wrote at once.
+"""A TCP connection for an SSH client that takes and gives bytes the way asyncssh is fastest with.
 
-asyncssh writes each packet to the socket by itself, and before each an empty one that hides the
-lengths. Gathered, an answer needs one system call instead of two or more, and the peer wakes once.
+asyncssh writes each packet to the socket by itself, and copies the rest of its input for every
+packet in it. Here large packets leave together, small ones at once, and input is handed over in
+parts.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-FLUSH_SIZE = 256 * 2**10
-"""Bytes gathered at most before they are sent without waiting for the turn's end."""
+LARGE = 16 * 2**10
+"""Bytes from which on a packet may wait for others, until the end of the event loop's turn."""
+
+FLUSH_SIZE = 128 * 2**10
+"""Bytes gathered at most before they are sent without waiting for the turn's end. Larger blocks
+would make the allocator give memory back to the system, and take it again, every time."""
 
 RECEIVE_SIZE = 256 * 2**10
-"""Bytes handed over at once: asyncssh copies the rest of its input for every packet in it."""
+"""Bytes taken from the socket at once."""
+
+PART_SIZE = 64 * 2**10
+"""Bytes handed over at once."""
 
 
 class GatheringTransport(asyncio.Transport):
-    """Passes everything on to ``inner``, gathering writes."""
+    """Passes everything on to ``inner``, gathering large writes of one turn of the event loop."""
 
     def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
@@ -29,6 +37,9 @@ class GatheringTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self._parts:
+            if len(data) < LARGE:
+                self._inner.write(data)
+                return
             self._loop.call_soon(self._flush)
         self._parts.append(bytes(data))
         self._size += len(data)
@@ -62,18 +73,21 @@ class _Receiver(asyncio.BufferedProtocol):
     def __init__(self, user: asyncio.Protocol, loop: asyncio.AbstractEventLoop) -> None:
         self.user = user
         self._loop = loop
-        self._buffer = bytearray(RECEIVE_SIZE)
-        self._view = memoryview(self._buffer)
+        self._view = memoryview(bytearray(RECEIVE_SIZE))
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        inner = cast(asyncio.Transport, transport)
-        self.user.connection_made(GatheringTransport(inner, self._loop))
+        self._transport = GatheringTransport(cast(asyncio.Transport, transport), self._loop)
+        self.user.connection_made(self._transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.user.data_received(bytes(self._view[:nbytes]))
+        for start in range(0, nbytes, PART_SIZE):
+            if self._transport is None or self._transport.is_closing():
+                return
+            self.user.data_received(bytes(self._view[start : min(start + PART_SIZE, nbytes)]))
 
     def eof_received(self) -> bool | None:
         return self.user.eof_received()

@@ -58,7 +58,7 @@ def find(before: Surroundings, *, alone: bool) -> list[str]:
     after = Surroundings.now()
     found += [f"mount {line}" for line in after.mounts - before.mounts if _ours(line) or alone]
     if alone:
-        found += [f"file {path}" for path in sorted(after.files - before.files)]
+        found += [f"file {path}" for path in sorted(settle(lambda: _files() - before.files))]
         found += [f"in the checkout: {line}" for line in sorted(after.checkout - before.checkout)]
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -82,12 +81,9 @@ async def until_state(core: CoreProcess, user: str, *states: str, timeout: float
 
 
 async def progress(hub: Hub, user: str, name: str = "") -> AsyncIterator[dict[str, Any]]:
-    """Progress events as they come, from the hub itself: the Python proxy sends them at the end."""
-    config = (hub.home / "jupyterhub_config.py").read_text()
-    port = re.search(r"hub_port = (\d+)", config)
-    assert port is not None
+    """Progress events as they come, through the proxy."""
     server = f"servers/{name}" if name else "server"
-    url = f"http://127.0.0.1:{port[1]}/hub/api/users/{user}/{server}/progress"
+    url = f"{hub.url}/hub/api/users/{user}/{server}/progress"
     async with hub.session.get(url, timeout=aiohttp.ClientTimeout(total=60)) as answer:
         answer.raise_for_status()
         async for line in answer.content:

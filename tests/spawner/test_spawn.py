@@ -50,10 +50,16 @@ async def test_every_viewer_sees_all_steps_and_the_percentage_never_falls():
         await hub.start_server("ann")
         await until_state(core, "ann", "STARTING")
 
-        async def view() -> list[dict[str, object]]:
-            return [event async for event in progress(hub, "ann")]
+        async def view(watching: asyncio.Event) -> list[dict[str, object]]:
+            events = []
+            async for event in progress(hub, "ann"):
+                events.append(event)
+                watching.set()
+            return events
 
-        viewers = [asyncio.create_task(view()) for _ in range(2)]
+        watching = [asyncio.Event() for _ in range(2)]
+        viewers = [asyncio.create_task(view(one)) for one in watching]
+        await asyncio.gather(*(one.wait() for one in watching))
         let_go(core, "ann")
         for events in await asyncio.gather(*viewers):
             states = [event["state"] for event in events if "state" in event]
@@ -199,7 +205,7 @@ async def test_the_usual_spawner_test_hub_starts_and_stops_a_server(hub_app, tmp
                     "cookie_secret_file": str(tmp_path / "cookie_secret"),
                 },
                 "ConfigurableHTTPProxy": {
-                    "command": [f"{sys.prefix}/bin/configurable-http-proxy"],
+                    "command": [sys.executable, "-m", "skyport_spawner.proxy"],
                     "pid_file": str(tmp_path / "proxy.pid"),
                 },
                 "SkyPortSpawner": {"core_socket": str(core.socket), "cmd": TINY},
