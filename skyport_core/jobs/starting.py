@@ -7,6 +7,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from ..model import EventDraft, Failure, Job, JobKind, JobState
+from ..ssh.errors import NodeUnreachable
 from ..ssh.runner import RunnerStatus
 from .probe import answers
 from .running import exit_failure
@@ -50,9 +51,7 @@ async def _until_it_answers(
     attachment.on_exit(exited.set)
     if status.state != "running":
         exited.set()
-    probing = asyncio.create_task(
-        answers(job.listen, job.spec.probe, context.settings.probe_interval)
-    )
+    probing = asyncio.create_task(_probe(job, attachment, context.settings.probe_interval))
     try:
         while True:
             leaving = asyncio.create_task(exited.wait())
@@ -71,6 +70,23 @@ async def _until_it_answers(
     finally:
         probing.cancel()
         attachment.on_exit(None)
+
+
+async def _probe(job: Job, attachment: Attachment, interval: float) -> None:
+    """Return once the server answers through the tunnel.
+
+    Until somebody listens at all, only the node is asked, which costs a fraction of a request and
+    leaves the processor to the server that starts.
+    """
+    assert job.listen is not None and job.spec.port is not None  # noqa: S101 (typing)
+    while True:
+        try:
+            if not await attachment.runner.address_free(job.node_address, job.spec.port):
+                break
+        except NodeUnreachable:
+            await attachment.connection.ready(float("inf"))
+        await asyncio.sleep(interval)
+    await answers(job.listen, job.spec.probe, interval)
 
 
 async def _ended(job: Job, attachment: Attachment, status: RunnerStatus) -> Step:
