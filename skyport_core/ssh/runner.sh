@@ -344,8 +344,9 @@ watch)
     rm -f "$fifo"
     mkfifo "$fifo" || exit 1
     exec 4<>"$fifo"
-    cat <&4 &
+    # Said before the reader starts: if the connection is gone by now, this ends here, and alone.
     printf 'skyport-watch ready\n'
+    cat <&4 &
     # The connection's end is the end of standard input.
     while read -r line; do :; done
     kill $!
