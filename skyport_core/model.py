@@ -49,12 +49,21 @@ class JobKind(str, enum.Enum):
     BATCH = "batch"
 
 
+class Eviction(str, enum.Enum):
+    """What becomes of a job whose spot node is taken back."""
+
+    FAIL = "fail"
+    REQUEUE = "requeue"
+    MOVE = "move"
+
+
 class PartitionState(str, enum.Enum):
     """Where the resources made for a job are; DELETED only once a look showed them gone."""
 
     REQUESTED = "REQUESTED"
     CREATING = "CREATING"
     READY = "READY"
+    SUSPENDING = "SUSPENDING"
     SUSPENDED = "SUSPENDED"
     DELETING = "DELETING"
     DELETED = "DELETED"
@@ -130,6 +139,35 @@ class JobSpec(BaseModel):
     )
     site: Slug | None = Field(None, description="Run at this site only; null: any site.")
     flavor: Name | None = Field(None, description="Run on this flavor only; null: any flavor.")
+    region: Name | None = Field(None, description="Run in this region only; null: any region.")
+    zone: Name | None = Field(None, description="Run in this zone only; null: any zone.")
+    spot: bool | None = Field(
+        False,
+        description=(
+            "true: only on spot nodes, which their site may take back; false: never on these; "
+            "null: whichever is cheaper."
+        ),
+    )
+    max_price: float | None = Field(
+        None, gt=0, le=1e6, description="The most that a node may cost per hour; null: no limit."
+    )
+    image: Name | None = Field(
+        None, description="Image that a node made for this job boots; null: its site's default."
+    )
+    on_eviction: Eviction = Field(
+        Eviction.REQUEUE,
+        description=(
+            "What happens when a site takes a spot node back: fail; requeue, to start over on "
+            "another node; move, to start over there with the outputs saved from this one."
+        ),
+    )
+    keep: Slug | None = Field(
+        None,
+        description=(
+            "Name of a machine to keep: instead of being deleted, the node made for this job "
+            "sleeps after it, and the owner's next job that names it gets it back, files and all."
+        ),
+    )
     labels: dict[Name, Label] = Field(
         default_factory=dict, description="Labels that the node must carry."
     )
@@ -280,7 +318,26 @@ class EventDraft:
 
 @dataclass(frozen=True)
 class PartitionRecord:
-    """The core's own record of a partition, written before the gate is asked for anything."""
+    """The core's own record of a partition, written before the gate is asked for anything.
+
+    Attributes
+    ----------
+    job_id
+        The job that has it now, or had it last.
+    flavor, region, zone, spot, price
+        The offer it was made from; ``price`` per node and hour, None: not known.
+    image, max_price
+        As the job asked.
+    keep
+        Under which name its owner keeps it between jobs; "": it goes with its job.
+    state, target
+        Where it is and where it should get to: READY, SUSPENDED or DELETED.
+    deadline
+        When the present state is given up; of a sleeping one: when it is deleted.
+    reason, error
+        Why it failed or is leaving: a word for programs (``preempted``, ``no_capacity``,
+        ``quota``, ``boot``, ``lost`` …) and a sentence for people.
+    """
 
     name: str
     site: str
@@ -291,7 +348,15 @@ class PartitionRecord:
     state_since: dt.datetime
     state: PartitionState = PartitionState.REQUESTED
     target: PartitionState = PartitionState.READY
+    region: str = ""
+    zone: str = ""
+    spot: bool = False
+    price: float | None = None
+    image: str = ""
+    max_price: float | None = None
+    keep: str = ""
     deadline: dt.datetime | None = None
+    reason: str = ""
     error: str = ""
     version: int = 0
 

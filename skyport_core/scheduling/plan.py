@@ -58,9 +58,13 @@ class Offer:
     total
         What one such node has.
     price
-        USD per hour; None: not billed.
+        Per hour; None: not billed.
     available
         False while the site cannot make it; ``reason`` then says why ("no capacity left").
+    region, zone
+        Where it would be; "" when the site does not ask.
+    spot
+        Whether the site may take it back.
     """
 
     site: str
@@ -71,11 +75,20 @@ class Offer:
     reason: str = ""
     labels: Mapping[str, str] = field(default_factory=_nothing)
     gpu_type: str = ""
+    region: str = ""
+    zone: str = ""
+    spot: bool = False
 
     @property
     def key(self) -> str:
         """Its name in a job's ``excluded``."""
-        return f"{self.site}/{self.flavor}"
+        return offer_key(self.site, self.flavor, self.region, self.zone, self.spot)
+
+
+def offer_key(site: str, flavor: str, region: str = "", zone: str = "", spot: bool = False) -> str:
+    """The name of an offer: ``azure/Standard_D4s_v5@westeurope-1+spot``."""
+    where = f"@{region}" if region else ""
+    return f"{site}/{flavor}{where}{f'-{zone}' if zone else ''}{'+spot' if spot else ''}"
 
 
 @dataclass(frozen=True)
@@ -88,10 +101,16 @@ class PendingJob:
         What it reserves on its node.
     site, flavor
         Only there; None: anywhere.
+    region, zone
+        Only offers there; None: any.
+    spot
+        Only spot offers (True), never these (False), or either (None).
+    max_price
+        No offer that costs more per hour.
     labels
         All of these its node must carry.
     excluded
-        ``site/node`` (or ``site/flavor`` of an offer) not to be used, each with the reason.
+        ``site/node`` (or the ``key`` of an offer) not to be used, each with the reason.
     """
 
     id: str
@@ -100,18 +119,22 @@ class PendingJob:
     need: Resources
     site: str | None = None
     flavor: str | None = None
+    region: str | None = None
+    zone: str | None = None
+    spot: bool | None = False
+    max_price: float | None = None
     labels: Mapping[str, str] = field(default_factory=_nothing)
     excluded: Mapping[str, str] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Start the job now: on ``node`` if it is given, else on a new node of ``flavor``."""
+    """Start the job now: on ``node`` if it is given, else on a new node as ``offer`` says."""
 
     job_id: str
     site: str
-    node: str | None
-    flavor: str | None
+    node: str | None = None
+    offer: Offer | None = None
 
 
 @dataclass(frozen=True)
