@@ -1,18 +1,23 @@
-"""Finding the class of a gate by its short name or its dotted path."""
+"""Finding the class of a gate by its short name or its dotted path, and the commands of gates."""
 
 from __future__ import annotations
 
 import importlib
 from importlib.metadata import EntryPoint, entry_points
 
+from traitlets.config import Application
+
 from .gate import Gate
 
 GROUP = "skyport.gates"
 """Entry-point group in which a package announces its gates."""
 
+COMMANDS = "skyport.commands"
+"""Entry-point group of the commands that gates add to ``skyport-core``, each a GateCommand."""
+
 
 class PluginError(ValueError):
-    """A gate's class could not be loaded; the message names it and says why."""
+    """A gate's class or command could not be loaded; the message names it and says why."""
 
 
 def gate_names() -> list[str]:
@@ -50,27 +55,39 @@ def load_gate_class(name: str) -> type[Gate]:
     return loaded
 
 
+def command_names() -> list[str]:
+    """The commands that installed packages announce, sorted; nothing is imported."""
+    return sorted({entry.name for entry in entry_points(group=COMMANDS)})
+
+
+def load_command(name: str) -> type[Application]:
+    """The command of a gate, by its name in the entry-point group ``skyport.commands``.
+
+    Raises
+    ------
+    PluginError
+        No such command, it cannot be imported, or it is no application.
+    """
+    entry = _entry(COMMANDS, "command", name)
+    loaded = _load(entry, "Command")
+    if not (isinstance(loaded, type) and issubclass(loaded, Application)):
+        raise PluginError(f"Command {name!r}: {_source(entry)} is not a class of an Application")
+    return loaded
+
+
 def _is_path(name: str) -> bool:
     return ":" in name or "." in name
 
 
 def _load_entry(name: str) -> tuple[str, object]:
-    found = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-    if not found:
-        raise PluginError(
-            f"There is no gate {name!r}. Installed: {', '.join(gate_names()) or 'none'}. "
-            "A gate that no package announces is named by its class: 'package.module:Class'."
-        )
-    if len({entry.value for entry in found}) > 1:
-        sources = ", ".join(sorted(_source(entry) for entry in found))
-        raise PluginError(f"Gate {name!r} is announced more than once: {sources}. Remove one.")
-    entry = found[0]
     try:
-        return _source(entry), entry.load()
-    except Exception as error:
+        entry = _entry(GROUP, "gate", name)
+    except LookupError as error:
         raise PluginError(
-            f"Gate {name!r} ({_source(entry)}) cannot be imported: {_words(error)}"
-        ) from error
+            f"{error} A gate that no package announces is named by its class: "
+            "'package.module:Class'."
+        ) from None
+    return _source(entry), _load(entry, "Gate")
 
 
 def _load_path(name: str) -> tuple[str, object]:

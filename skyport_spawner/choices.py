@@ -55,14 +55,16 @@ class SkyPortChoices(SkyPortSettings, Spawner):
             # Kept by a configuration that knew other options.
             chosen = UserOptions()
         flavors: list[FlavorView] = []
+        images: list[str] = []
         outage = ""
         if not limits.profiles:
             try:
                 flavors = await self.core_client.flavors()
+                images = sorted({image.name for image in await self.core_client.images()})
             except (CoreUnavailable, CoreError) as error:
                 self.log.warning("Cannot show what the sites offer: %s", error)
                 outage = "Sky Port does not answer now, so what the sites offer is not known."
-        return form.render(flavors, limits, chosen, outage=outage)
+        return form.render(flavors, limits, chosen, images=images, outage=outage)
 
     def read_options_form(self, form_data: Mapping[str, list[Any]]) -> dict[str, Any]:
         """User options from the form or from a query string; HTTP error 400 if not valid."""

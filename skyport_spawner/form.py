@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TypeVar
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
 from skyport_core.wire import FlavorView
 
+from . import machines
 from .options import Limits, OptionError, UserOptions, parse
-
-Number = TypeVar("Number", int, float)
 
 TEMPLATE = "options_form.html"
 WALLTIMES = (1800, 3600, 7200, 14400, 28800, 43200, 86400, 2 * 86400, 7 * 86400)
 """Seconds that the form offers, as far as the limit allows."""
+
+SEARCHABLE = 12
+"""Machines above which the form has a field to search them."""
+
+LISTED = 40
+"""Machines up to which the form says of each what is free, in a list."""
 
 templates = Environment(
     loader=ChoiceLoader(
@@ -29,20 +33,13 @@ templates = Environment(
 )
 
 
-@dataclass(frozen=True)
-class Machine:
-    """A line of the list of machines; ``value`` is what the form sends.
+def _regions_json(regions: Sequence[machines.Region]) -> str:
+    return json.dumps(
+        [{"name": one.name, "price": one.price, "spot": one.spot_price} for one in regions]
+    )
 
-    ``cpus``, ``memory`` (GiB) and ``gpus`` are the most that can be asked for on it; None: no
-    limit is known.
-    """
 
-    value: str
-    label: str
-    description: str = ""
-    cpus: float | None = None
-    memory: float | None = None
-    gpus: int | None = None
+templates.filters["regions_json"] = _regions_json
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,7 @@ def render(
     limits: Limits,
     chosen: UserOptions,
     *,
+    images: Sequence[str] = (),
     outage: str = "",
 ) -> str:
     """The form's fields as HTML, without the form element, which JupyterHub makes.
@@ -70,30 +68,30 @@ def render(
         What the admin allows this user.
     chosen
         The last choice, preselected.
+    images
+        Names of the images that machines can boot; the choice is shown when there are several.
     outage
         Why the offers are not known, in words for the user; "" when they are.
     """
-    offered = [
-        flavor
-        for flavor in flavors
-        if limits.allows_site(flavor.site) and limits.allows_flavor(flavor.site, flavor.name)
-    ]
-    sites = {
-        site: _machines(site, list(group), limits)
-        for site, group in groupby(
-            sorted(offered, key=lambda flavor: (flavor.site, flavor.price or 0.0, flavor.cpus)),
-            key=lambda flavor: flavor.site,
-        )
-    }
-    any_machine = None if limits.sites or limits.flavors else _anywhere(offered, limits)
+    sites = machines.machines_by_site(flavors, limits)
+    offered = [flavor for flavor in flavors if machines.allowed(flavor, limits)]
+    every = [machine for listed in sites.values() for machine in listed]
+    any_machine = None if limits.sites or limits.flavors else machines.anywhere(offered, limits)
     return templates.get_template(TEMPLATE).render(
         any_machine=any_machine,
         sites=sites,
-        selected=_selected(chosen, sites),
+        searchable=len(every) > SEARCHABLE,
+        listed=len(every) <= LISTED,
+        regions=sorted({region.name for machine in every for region in machine.regions}),
+        images=images,
+        has_spot=any(machine.spot for machine in every),
+        has_keep=any(machine.keep for machine in every),
+        has_prices=any(flavor.price is not None for flavor in offered),
+        selected=machines.selected(chosen, sites),
         chosen=chosen,
-        memory=_gib(chosen.memory),
+        memory=machines.gib(chosen.memory),
         limits=limits,
-        memory_limit=_gib(limits.memory),
+        memory_limit=machines.gib(limits.memory),
         has_gpus=any(flavor.gpus for flavor in offered) or bool(chosen.gpus),
         walltimes=_walltimes(limits, chosen.walltime),
         walltime=chosen.walltime or limits.default_walltime or limits.walltime,
@@ -137,70 +135,6 @@ def read(form: Mapping[str, Sequence[object]]) -> UserOptions:
     return parse(values)
 
 
-def _anywhere(flavors: Iterable[FlavorView], limits: Limits) -> Machine:
-    return _bounded("", "Any machine that fits", list(flavors), limits)
-
-
-def _machines(site: str, flavors: list[FlavorView], limits: Limits) -> list[Machine]:
-    machines = [
-        Machine(
-            f"{site}/{flavor.name}",
-            f"{flavor.name}: {_contents(flavor)}",
-            ". ".join(part for part in (flavor.description.rstrip("."), _free(flavor)) if part),
-            _least(flavor.cpus, limits.cpus),
-            _gib(_least(flavor.memory, limits.memory)),
-            _least(flavor.gpus, limits.gpus),
-        )
-        for flavor in flavors
-    ]
-    if limits.flavors:
-        return machines
-    return [_bounded(f"{site}/", f"Any machine of {site}", flavors, limits), *machines]
-
-
-def _bounded(value: str, label: str, flavors: list[FlavorView], limits: Limits) -> Machine:
-    return Machine(
-        value,
-        label,
-        "The core chooses: an existing machine before a new one, the cheapest that fits.",
-        _least(max((flavor.cpus for flavor in flavors), default=None), limits.cpus),
-        _gib(_least(max((flavor.memory for flavor in flavors), default=None), limits.memory)),
-        _least(max((flavor.gpus for flavor in flavors), default=None), limits.gpus),
-    )
-
-
-def _selected(chosen: UserOptions, sites: Mapping[str, Sequence[Machine]]) -> str:
-    """The machine of the last choice, as far as it is still offered."""
-    values = [machine.value for machines in sites.values() for machine in machines]
-    if chosen.site is None and chosen.flavor is not None:
-        return next((value for value in values if value.endswith(f"/{chosen.flavor}")), "")
-    value = f"{chosen.site}/{chosen.flavor or ''}" if chosen.site else ""
-    return value if value in values else ""
-
-
-def _contents(flavor: FlavorView) -> str:
-    parts = [f"{flavor.cpus:g} CPUs", f"{_gib(flavor.memory):g} GiB"]
-    if flavor.gpus:
-        parts.append(f"{flavor.gpus} x {flavor.gpu_type or 'GPU'}")
-    if flavor.price is not None:
-        parts.append(f"${flavor.price:.4g} per hour")
-    return ", ".join(parts)
-
-
-def _free(flavor: FlavorView) -> str:
-    """What one server could get at once, in words."""
-    if flavor.free_cpus is not None and flavor.free_memory is not None:
-        if flavor.free_cpus <= 0 or flavor.free_memory <= 0:
-            return "All in use now: a server waits for its turn"
-        text = (
-            f"Free now for one server: {flavor.free_cpus:g} CPUs, {_gib(flavor.free_memory):g} GiB"
-        )
-        return f"{text}, {flavor.free_gpus} GPUs" if flavor.gpus else text
-    if flavor.available_nodes is not None and flavor.capacity is not None:
-        return f"{flavor.available_nodes} of {flavor.capacity} machines can be had now"
-    return "Made when asked for"
-
-
 def _walltimes(limits: Limits, chosen: int | None) -> list[Walltime]:
     usual = set(WALLTIMES) | {seconds for seconds in (chosen, limits.default_walltime) if seconds}
     if limits.walltime:
@@ -215,13 +149,3 @@ def duration(seconds: int) -> str:
             count = seconds // size
             return f"{count} {name}{'s' if count != 1 else ''}"
     return f"{seconds} seconds"
-
-
-def _gib(memory: float | None) -> float | None:
-    return None if memory is None else round(memory / 1024, 2)
-
-
-def _least(value: Number | None, limit: Number | None) -> Number | None:
-    if value is None or limit is None:
-        return limit if value is None else value
-    return min(value, limit)

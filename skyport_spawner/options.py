@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -74,6 +74,19 @@ Walltime = Annotated[int, BeforeValidator(parse_walltime)]
 Number = BeforeValidator(_number)
 
 
+def parse_spot(value: object) -> object:
+    """The three choices also as JSON's true, false, and a browser's texts for them."""
+    known = {"true": "yes", "false": "no", "1": "yes", "0": "no"}
+    text = str(value).strip().lower()
+    return known.get(text, text)
+
+
+def parse_flag(value: object) -> object:
+    """What a checkbox or a query string sends for yes and no."""
+    known = {"on": True, "yes": True, "1": True, "true": True, "no": False, "0": False}
+    return known.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
 class UserOptions(BaseModel):
     """What a user may ask for; every field may be left out."""
 
@@ -87,6 +100,18 @@ class UserOptions(BaseModel):
     gpus: Annotated[int, Number] | None = Field(None, ge=0, le=10_000, description="GPU devices.")
     walltime: Walltime | None = Field(
         None, gt=0, le=366 * 86400, description="Seconds, or text such as 8h."
+    )
+    region: Name | None = Field(None, description="Region of the site; left out: the cheapest.")
+    zone: Name | None = Field(None, description="Zone of the region; left out: any.")
+    spot: Annotated[Literal["no", "yes", "any"], BeforeValidator(parse_spot)] | None = Field(
+        None, description="Spot machines, which their site may take back: no, yes, or any."
+    )
+    max_price: Annotated[float, Number] | None = Field(
+        None, gt=0, le=1e6, description="The most that the machine may cost per hour."
+    )
+    image: Name | None = Field(None, description="What a machine made for this server boots.")
+    keep: Annotated[bool, BeforeValidator(parse_flag)] | None = Field(
+        None, description="Keep the machine asleep, with its files, when the server stops."
     )
 
     def chosen(self) -> dict[str, Any]:
@@ -117,8 +142,9 @@ class Profile(BaseModel):
 class Limits:
     """What an admin allows. Empty tuples and None mean: no limit.
 
-    ``memory`` in MiB, ``walltime`` and ``default_walltime`` in seconds. An entry of ``flavors`` is
-    a flavor's name, or ``site/name`` for the flavor of one site.
+    ``memory`` in MiB, ``walltime`` and ``default_walltime`` in seconds, ``price`` per hour. An
+    entry of ``flavors`` is a flavor's name, or ``site/name`` for the flavor of one site. ``spot``
+    and ``keep`` say whether users may ask for spot machines, and for machines that sleep.
     """
 
     sites: tuple[str, ...] = ()
@@ -128,6 +154,9 @@ class Limits:
     gpus: int | None = None
     walltime: int | None = None
     default_walltime: int | None = None
+    price: float | None = None
+    spot: bool = True
+    keep: bool = True
     profiles: tuple[Profile, ...] = ()
 
     def allows_site(self, site: str) -> bool:
@@ -178,10 +207,21 @@ def resolve(options: UserOptions, limits: Limits) -> UserOptions:
     _at_most("memory", options.memory, limits.memory, " MiB")
     _at_most("gpus", options.gpus, limits.gpus)
     _at_most("walltime", options.walltime, limits.walltime, " seconds")
+    _at_most("max_price", options.max_price, limits.price, " per hour")
+    if options.spot in ("yes", "any") and not limits.spot:
+        raise OptionError("spot", f"Option spot={options.spot} is not allowed: only no.")
+    if options.keep and not limits.keep:
+        raise OptionError("keep", "Option keep=true is not allowed: machines are not kept here.")
     walltime = options.walltime or limits.default_walltime or limits.walltime
     if walltime and limits.walltime:
         walltime = min(walltime, limits.walltime)
-    return options.model_copy(update={"site": site, "flavor": flavor, "walltime": walltime})
+    found = {
+        "site": site,
+        "flavor": flavor,
+        "walltime": walltime,
+        "max_price": options.max_price or limits.price,
+    }
+    return options.model_copy(update=found)
 
 
 def _with_profile(options: UserOptions, profiles: Sequence[Profile]) -> UserOptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jupyterhub.utils import url_path_join
 from pydantic import ValidationError
 
-from skyport_core.model import JobKind, Probe
+from skyport_core.model import Eviction, JobKind, Probe
 from skyport_core.wire import FileUpload, JobRequest
 
 from .choices import SkyPortChoices
@@ -13,9 +13,11 @@ from .environment import server_environment
 from .failures import HubError, spawn_failure
 from .options import UserOptions
 from .settings import mebibytes
-from .slugs import job_name
+from .slugs import job_name, keep_name
 
 USUAL_PORT = 8888
+
+SPOT = {None: False, "no": False, "yes": True, "any": None}
 
 
 def job_request(
@@ -53,6 +55,13 @@ def job_request(
             command=(*(spawner.cmd or ["jupyterhub-singleuser"]), *spawner.get_args()),
             site=options.site,
             flavor=options.flavor,
+            region=options.region,
+            zone=options.zone,
+            spot=SPOT[options.spot],
+            max_price=options.max_price,
+            image=options.image,
+            on_eviction=Eviction(spawner.on_eviction),
+            keep=keep_name(spawner.name) if options.keep else None,
             labels=dict(spawner.labels),
             cpus=options.cpus or spawner.cpu_limit or spawner.cpu_guarantee,
             memory=options.memory or mebibytes(spawner.mem_limit or spawner.mem_guarantee),

@@ -8,7 +8,18 @@ from typing import Any
 
 from jupyterhub.traitlets import ByteSpecification
 from pydantic import ValidationError
-from traitlets import Bool, Dict, Float, Integer, List, TraitError, Unicode, default, validate
+from traitlets import (
+    Bool,
+    Dict,
+    Enum,
+    Float,
+    Integer,
+    List,
+    TraitError,
+    Unicode,
+    default,
+    validate,
+)
 from traitlets.config import LoggingConfigurable
 
 from skyport_core.client import default_socket
@@ -194,6 +205,41 @@ class SkyPortSettings(LoggingConfigurable):
         help="Seconds that a server may run when its user does not say; None: max_walltime.",
     ).tag(config=True)
 
+    max_price = Float(
+        None,
+        allow_none=True,
+        min=0.0,
+        help="""
+        The most that the machine of a user's server may cost per hour, in the currency of its
+        site; None: no limit. Dearer offers are not shown and not used.
+        """,
+    ).tag(config=True)
+
+    allow_spot = Bool(
+        True,
+        help="""
+        Let users choose spot machines, which are cheaper and which their site may take back at
+        short notice.
+        """,
+    ).tag(config=True)
+
+    allow_keep = Bool(
+        True,
+        help="""
+        Let users keep the machine of a server: when the server stops it sleeps, with its files,
+        and the next start wakes it. Its disk is billed meanwhile; the core's keep_time ends that.
+        """,
+    ).tag(config=True)
+
+    on_eviction = Enum(
+        ["fail", "requeue", "move"],
+        "move",
+        help="""
+        What becomes of a server whose spot machine is taken back: it ends (fail), or starts again
+        on another machine (requeue), there with the files that outputs names (move).
+        """,
+    ).tag(config=True)
+
     profiles = List(
         Dict(),
         help="""
@@ -201,8 +247,8 @@ class SkyPortSettings(LoggingConfigurable):
 
         Each is a dict with a `name` (letters, digits, dots and dashes), and optionally a `title`,
         a `description`, `groups` (who may use it: members of any of these; left out: all) and
-        `options`, which are the same as in the form: site, flavor, cpus, memory, gpus, walltime.
-        The first that a user may use is the default.
+        `options`, which are the same as in the form: site, flavor, region, zone, spot, max_price,
+        image, keep, cpus, memory, gpus, walltime. The first that a user may use is the default.
 
         Example::
 
@@ -259,6 +305,9 @@ class SkyPortSettings(LoggingConfigurable):
             gpus=self.max_gpus,
             walltime=self.max_walltime,
             default_walltime=self.default_walltime,
+            price=self.max_price,
+            spot=self.allow_spot,
+            keep=self.allow_keep,
             profiles=tuple(one for one in profiles if not one.groups or one.groups & groups),
         )
 

@@ -25,3 +25,8 @@ def safe_slug(name: str) -> str:
 def job_name(server_name: str) -> str:
     """What the console calls a server's job."""
     return f"jupyter-{safe_slug(server_name)}" if server_name else "jupyter"
+
+
+def keep_name(server_name: str) -> str:
+    """Under which name the core keeps the machine of a user's server."""
+    return job_name(server_name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from bs4 import BeautifulSoup
 
@@ -123,3 +125,73 @@ def test_a_form_that_was_tampered_with_is_refused(sent: dict[str, list[str]], fi
     with pytest.raises(OptionError) as caught:
         form.read(sent)
     assert caught.value.field == field
+
+
+CLOUD = [
+    flavor(
+        "azure",
+        "Standard_D4s_v5",
+        region=region,
+        price=price,
+        spot=True,
+        spot_price=price / 5,
+        suspendable=True,
+    )
+    for region, price in (("northeurope", 0.214), ("westeurope", 0.23))
+]
+
+
+def cloud_page(limits: Limits | None = None, chosen: UserOptions | None = None, **more: object):
+    html = form.render(CLOUD, limits or Limits(), chosen or UserOptions(), **more)
+    return BeautifulSoup(html, "html.parser")
+
+
+def test_a_flavor_of_several_regions_is_one_line_with_the_lowest_price():
+    soup = cloud_page()
+    assert values(soup, "machine") == ["", "azure/", "azure/Standard_D4s_v5"]
+    text = soup.get_text(" ", strip=True)
+    assert "from $0.214 per hour" in text
+    assert "As a spot machine from $0.0428 per hour" in text
+    assert values(soup, "region") == ["", "northeurope", "westeurope"]
+
+
+def test_the_cost_of_each_region_goes_to_the_page():
+    option = cloud_page().select_one("option[value='azure/Standard_D4s_v5']")
+    regions = json.loads(str(option["data-regions"]))
+    assert regions[1] == {"name": "westeurope", "price": 0.23, "spot": pytest.approx(0.046)}
+
+
+def test_spot_and_kept_machines_are_offered_only_where_they_exist_and_are_allowed():
+    assert values(cloud_page(), "spot") == ["", "yes", "any"]
+    assert cloud_page().select_one("input[name=keep]") is not None
+    strict = cloud_page(Limits(spot=False, keep=False))
+    assert values(strict, "spot") == []
+    assert strict.select_one("input[name=keep]") is None
+    assert values(page(), "region") == []
+
+
+def test_what_costs_more_than_allowed_is_not_shown():
+    assert values(cloud_page(Limits(price=0.1, spot=False)), "machine") == [""]
+    assert "azure/Standard_D4s_v5" in values(cloud_page(Limits(price=0.1)), "machine")
+
+
+def test_many_machines_can_be_searched():
+    many = [flavor("azure", f"size{number}", price=1.0) for number in range(30)]
+    html = form.render(many, Limits(), UserOptions())
+    assert BeautifulSoup(html, "html.parser").select_one("input[type=search]") is not None
+    assert page().select_one("input[type=search]") is None
+
+
+def test_the_image_is_asked_for_when_there_are_several():
+    soup = cloud_page(images=("debian-12", "gpu"), chosen=UserOptions(image="gpu"))
+    assert values(soup, "image") == ["", "debian-12", "gpu"]
+    assert soup.select_one("select[name=image] option[selected]")["value"] == "gpu"
+    assert values(cloud_page(images=("debian-12",)), "image") == []
+
+
+def test_region_spot_and_keep_read_back_as_options():
+    sent = {"machine": ["azure/D4"], "region": ["westeurope"], "spot": ["any"], "keep": ["yes"]}
+    assert form.read(sent) == UserOptions(
+        site="azure", flavor="D4", region="westeurope", spot="any", keep=True
+    )
+    assert form.read({"machine": [""], "region": [""], "spot": [""]}) == UserOptions()

@@ -121,3 +121,34 @@ def test_a_profile_gives_its_options_and_the_first_is_the_default():
 def test_what_was_chosen_reads_back_as_the_same():
     options = parse({"site": "lab", "cpus": "2", "memory": "4G", "walltime": "8h"})
     assert parse(options.chosen()) == options
+
+
+@pytest.mark.parametrize(
+    ("given", "spot"), [(True, "yes"), ("false", "no"), ("Any", "any"), ("yes", "yes")]
+)
+def test_spot_is_read_as_no_yes_or_any(given: object, spot: str):
+    assert parse({"spot": given}).spot == spot
+
+
+def test_keep_is_read_as_a_checkbox_sends_it():
+    assert parse({"keep": "on"}).keep is True
+    assert parse({"keep": "0"}).keep is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "limits", "field"),
+    [
+        ({"spot": "any"}, Limits(spot=False), "spot"),
+        ({"keep": True}, Limits(keep=False), "keep"),
+        ({"max_price": 2}, Limits(price=1.0), "max_price"),
+    ],
+)
+def test_what_costs_money_has_limits(asked: dict[str, object], limits: Limits, field: str):
+    with pytest.raises(OptionError) as caught:
+        resolve(parse(asked), limits)
+    assert caught.value.field == field
+
+
+def test_the_highest_price_allowed_holds_for_those_who_name_none():
+    assert resolve(parse({}), Limits(price=0.5)).max_price == 0.5
+    assert resolve(parse({"max_price": 0.2}), Limits(price=0.5)).max_price == 0.2
