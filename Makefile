@@ -16,10 +16,10 @@ then echo /usr/bin/python3; else command -v python3; fi
 endef
 PYTHON ?= $(shell $(FIND_PYTHON))
 
-.PHONY: help venv run test check format bench clean
+.PHONY: help venv run test qemu-image test-qemu check format bench clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 venv: $(VENV)/.test ## make .venv with everything for running and developing
 
@@ -28,6 +28,17 @@ run: $(VENV)/.demo ## JupyterHub with Sky Port on http://127.0.0.1:$PORT (8000);
 
 test: $(VENV)/.test ## the whole test suite (root: with real nodes); ARGS="-k name" for a part
 	$(BIN)/python -m pytest $(ARGS)
+
+# Root on Debian 12: the packages for emulated PCs, and their disk from Debian's mirror.
+qemu-image: ## prepare what test-qemu needs (root; installs packages, takes two minutes)
+	apt-get install -y --no-install-recommends \
+		curl genisoimage mmdebstrap netcat-openbsd qemu-system-x86 qemu-utils
+	sh tests/infra/arm/backends/qemu_image.sh \
+		"$${SKYPORT_QEMU_IMAGE:-$$HOME/.cache/skyport-tests/qemu}"
+
+test-qemu: $(VENV)/.test ## the Azure gate against emulated PCs with a real cloud-init
+	SKYPORT_QEMU=1 $(BIN)/python -m pytest -s tests/arm/test_qemu_backend.py \
+		tests/e2e/test_qemu_azure.py $(ARGS)
 
 check: $(VENV)/.test ## lint, format, types and the directions of imports
 	$(BIN)/ruff check .

@@ -3,151 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import pwd
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 from traitlets import Bool, Dict, Float, Instance, Int, List, TraitError, Tuple, Type, Unicode
 from traitlets import default as default_value
 from traitlets import validate as validator
-from traitlets.config import Application, catch_config_error
 
 from skyport_gates.gate import Gate
 from skyport_gates.plugins import load_gate_class
 
-from . import __version__
 from .api import DoorError
+from .commands import CoreApplication, Subcommand, subcommands
 from .core import Core
 from .lock import HAND_OVER, HomeLock, HomeLockedError
 from .scheduling import FCFS
 from .settings import Settings
 from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
-from .store import DatabaseUnusable, upgrade_db
+from .store import DatabaseUnusable
 
 LOGIN_PATIENCE = 1.2
 """How many connect_timeouts a job waits for its node before it is placed elsewhere."""
 
 EXIT_TIMEOUT = 8.0
 """Seconds that cancel_on_exit may take; JupyterHub kills a service 10 s after asking it to end."""
-
-
-def default_home() -> Path:
-    """``$SKYPORT_HOME``, or the place where the XDG rules put a program's state."""
-    configured = os.environ.get("SKYPORT_HOME")
-    return Path(configured) if configured else Path.home() / ".local/state/skyport"
-
-
-class CoreApplication(Application):
-    """What all commands of ``skyport-core`` share: the home, the database, the configuration."""
-
-    version = __version__
-
-    config_file = Unicode(
-        "",
-        help="""
-        Configuration file, Python with `c = get_config()`. Default: skyport_config.py in the
-        home, if there is one.
-        """,
-    ).tag(config=True)
-
-    home = Unicode(
-        help="""
-        Folder of the core's state: database, keys, job outputs (mode 0700).
-        Default: $SKYPORT_HOME, or ~/.local/state/skyport.
-        """
-    ).tag(config=True)
-
-    db_url = Unicode(
-        help="""
-        Database: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME.
-        Default: skyport.sqlite in the home.
-        """
-    ).tag(config=True)
-
-    aliases = {
-        "f": "CoreApplication.config_file",
-        "config": "CoreApplication.config_file",
-        "home": "CoreApplication.home",
-        "db-url": "CoreApplication.db_url",
-        "log-level": "Application.log_level",
-    }
-    flags = {
-        "debug": ({"Application": {"log_level": logging.DEBUG}}, "Log everything."),
-    }
-
-    @default_value("log_level")
-    def _log_level_default(self) -> int:
-        return logging.INFO
-
-    @default_value("log_datefmt")
-    def _log_datefmt_default(self) -> str:
-        return "%Y-%m-%d %H:%M:%S"
-
-    @default_value("log_format")
-    def _log_format_default(self) -> str:
-        return "[%(levelname)1.1s %(asctime)s.%(msecs).03d %(name)s] %(message)s"
-
-    @default_value("home")
-    def _home_default(self) -> str:
-        return str(default_home())
-
-    @default_value("db_url")
-    def _db_url_default(self) -> str:
-        return f"sqlite:///{Path(self.home) / 'skyport.sqlite'}"
-
-    @catch_config_error
-    def initialize(self, argv: list[str] | None = None) -> None:
-        """Read the command line and the configuration file, and make the home."""
-        self.parse_command_line(argv)
-        if self.subapp is not None:
-            return
-        file = Path(self.config_file or Path(self.home) / "skyport_config.py")
-        if file.exists():
-            self.load_config_file(file.name, path=str(file.parent.resolve()))
-        elif self.config_file:
-            self.exit_with(f"There is no configuration file {file}.")
-        home = Path(self.home)
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        home.chmod(0o700)
-
-    def exit_with(self, message: str) -> None:
-        """Print an error that the admin can act on, and exit with status 1."""
-        self.log.error("%s", message)
-        sys.exit(1)
-
-
-class UpgradeDB(CoreApplication):
-    """Bring the database to the form that this version needs."""
-
-    name = "skyport-core upgrade-db"
-    description = "Bring the database to the form that this version needs."
-
-    def start(self) -> None:
-        """Run the migrations."""
-        try:
-            asyncio.run(upgrade_db(self.db_url))
-        except DatabaseUnusable as error:
-            self.exit_with(str(error))
-        self.log.info("The database %s is up to date", self.db_url.rpartition("@")[2])
-
-
-class ShowSSHCA(CoreApplication):
-    """Print the public key that nodes must trust for logins of the core."""
-
-    name = "skyport-core ssh-ca"
-    description = """
-    Print the public key of the core's SSH authority. A node that names it as TrustedUserCAKeys
-    lets the core log in with short-lived certificates.
-    """
-
-    def start(self) -> None:
-        """Print the key."""
-        sys.stdout.write(SSHIdentity.load(Path(self.home)).user_ca.strip() + "\n")
 
 
 class SkyPortCore(CoreApplication):
@@ -160,10 +42,6 @@ class SkyPortCore(CoreApplication):
     skyport-core -f /etc/skyport/skyport_config.py  # sites of your own
     skyport-core ssh-ca                             # the key that on-prem nodes must trust
     """
-    subcommands = {
-        "upgrade-db": (UpgradeDB, UpgradeDB.description),
-        "ssh-ca": (ShowSSHCA, "Print the public key that on-prem nodes must trust."),
-    }
 
     gates = Dict(
         default_value={"local": "local"},
@@ -219,6 +97,9 @@ class SkyPortCore(CoreApplication):
     partition_timeout = Float(
         900, min=1, help="Seconds until resources made for a job must be usable, or gone."
     ).tag(config=True)
+    boot_timeout = Float(
+        300, min=1, help="Seconds a new machine may take until the core can log in to it."
+    ).tag(config=True)
     staging_timeout = Float(120, min=1, help="Seconds to bring a job's files to its node.").tag(
         config=True
     )
@@ -248,6 +129,20 @@ class SkyPortCore(CoreApplication):
         60, min=1, help="Seconds between two searches for leftovers at elastic sites."
     ).tag(config=True)
 
+    max_offers = Int(
+        20,
+        min=1,
+        help="""
+        How many offers of elastic sites a job tries that turn out to be out of capacity or beyond
+        a quota, before it fails.
+        """,
+    ).tag(config=True)
+    keep_time = Float(
+        14 * 86400,
+        min=1,
+        help="Seconds that a machine which its owner keeps may sleep before it is deleted.",
+    ).tag(config=True)
+
     tunnel_address = Unicode(
         "",
         help="""
@@ -266,6 +161,10 @@ class SkyPortCore(CoreApplication):
 
     core = Instance(Core, allow_none=True)
 
+    @default_value("subcommands")
+    def _subcommands_default(self) -> dict[str, tuple[Subcommand, str]]:
+        return subcommands()
+
     @default_value("socket_path")
     def _socket_path_default(self) -> str:
         return str(Path(self.home) / "core.sock")
@@ -279,18 +178,25 @@ class SkyPortCore(CoreApplication):
             )
         return first, last
 
+    def sites(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """For each site the name of its gate class and its options. Raises ValueError."""
+        found = {}
+        for name, choice in self.gates.items():
+            options = dict(choice) if isinstance(choice, dict) else {"class": choice}
+            kind = options.pop("class", None)
+            if not kind:
+                raise ValueError(f"gates[{name!r}] needs a 'class', such as 'local' or 'onprem'")
+            found[name] = str(kind), options
+        return found
+
     def make_gates(self) -> dict[str, Gate]:
         """The configured gates, by site name.
 
         Raises ValueError for a class that cannot be loaded or an option that it does not know.
         """
         gates = {}
-        for name, choice in self.gates.items():
-            options = dict(choice) if isinstance(choice, dict) else {"class": choice}
-            kind = options.pop("class", None)
-            if not kind:
-                raise ValueError(f"gates[{name!r}] needs a 'class', such as 'local' or 'onprem'")
-            gate_class = load_gate_class(str(kind))
+        for name, (kind, options) in self.sites().items():
+            gate_class = load_gate_class(kind)
             unknown = sorted(set(options) - set(gate_class.class_trait_names(config=True)))
             if unknown:
                 known = ", ".join(sorted(gate_class.class_trait_names(config=True)))
@@ -332,11 +238,14 @@ class SkyPortCore(CoreApplication):
             allocate_timeout=self.allocate_timeout,
             login_timeout=self.connect_timeout * LOGIN_PATIENCE,
             partition_timeout=self.partition_timeout,
+            boot_timeout=self.boot_timeout,
             staging_timeout=self.staging_timeout,
             collect_timeout=self.collect_timeout,
             node_lost_timeout=self.node_lost_timeout,
             tunnel_wait=self.tunnel_wait,
             stop_grace=self.stop_grace,
+            max_offers=self.max_offers,
+            keep_time=self.keep_time,
             max_output=self.max_output,
             default_cpus=self.default_cpus,
             default_memory=self.default_memory,

@@ -17,14 +17,21 @@ from .transport import CoreError, CoreUnavailable, Pauses, Transport
 from .wire import (
     EventView,
     FlavorList,
+    FlavorQuery,
     FlavorView,
     Health,
+    ImageList,
+    ImageView,
     JobList,
     JobRequest,
     JobView,
     NodeList,
     NodePatch,
     NodeView,
+    PartitionList,
+    PartitionView,
+    QuotaList,
+    QuotaView,
     SiteList,
     SiteView,
 )
@@ -101,9 +108,56 @@ class CoreClient:
         """The sites and whether they answer."""
         return (await self._fetch(SiteList, "GET", "/sites", wait=wait)).sites
 
-    async def flavors(self, *, wait: float = 0) -> list[FlavorView]:
-        """The node types on offer."""
-        return (await self._fetch(FlavorList, "GET", "/flavors", wait=wait)).flavors
+    async def flavors(
+        self, query: FlavorQuery | None = None, *, limit: int | None = None, wait: float = 0
+    ) -> list[FlavorView]:
+        """The node types on offer, in the order that the query asks for.
+
+        Parameters
+        ----------
+        query : FlavorQuery, optional
+            Only what matches it, from its ``after`` on; its ``limit`` is the length of the pages
+            in which the answer is fetched. None: everything.
+        limit : int, optional
+            At most so many; None: all that match.
+        """
+        asked = query or FlavorQuery()
+        found: list[FlavorView] = []
+        while True:
+            left = asked.limit if limit is None else min(asked.limit, limit - len(found))
+            page = await self.flavor_page(asked.model_copy(update={"limit": left}), wait=wait)
+            found += page.flavors
+            if page.next is None or (limit is not None and len(found) >= limit):
+                return found
+            asked = asked.model_copy(update={"after": page.next})
+
+    async def flavor_page(self, query: FlavorQuery, *, wait: float = 0) -> FlavorList:
+        """One page of :meth:`flavors`, with how many match in all and where it goes on."""
+        asked = query.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+        given = [(name, _argument(value)) for name, value in asked.items()]
+        return await self._fetch(FlavorList, "GET", "/flavors", query=given, wait=wait)
+
+    async def images(self, *, wait: float = 0) -> list[ImageView]:
+        """The images on offer."""
+        return (await self._fetch(ImageList, "GET", "/images", wait=wait)).images
+
+    async def quotas(self, *, wait: float = 0) -> list[QuotaView]:
+        """The limits of the accounts behind the sites, and what is used of them."""
+        return (await self._fetch(QuotaList, "GET", "/quotas", wait=wait)).quotas
+
+    async def partitions(self, *, owner: str | None = None, wait: float = 0) -> list[PartitionView]:
+        """The nodes made for jobs that are not known to be gone, the oldest first."""
+        query = [] if owner is None else [("owner", owner)]
+        answer = await self._fetch(PartitionList, "GET", "/partitions", query=query, wait=wait)
+        return answer.partitions
+
+    async def delete_partition(self, name: str, *, wait: float = 0) -> PartitionView:
+        """Have a partition deleted, such as a machine that was kept; returns at once.
+
+        CoreError 409 while a job has it, 404 when there is none of this name.
+        """
+        path = f"/partitions/{quote(name, safe='')}"
+        return await self._fetch(PartitionView, "DELETE", path, wait=wait)
 
     async def nodes(self, *, wait: float = 0) -> list[NodeView]:
         """The nodes with what is reserved on them."""
@@ -259,6 +313,10 @@ class CoreClient:
 
 def _job(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _argument(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _parse(model: type[View], body: bytes | str) -> View:

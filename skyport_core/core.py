@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -22,13 +23,14 @@ from .jobs.reconciler import JobReconciler
 from .jobs.service import Jobs
 from .partitions.reaper import reap
 from .partitions.reconciler import PartitionReconciler
+from .partitions.service import Partitions as PartitionService
 from .scheduling import Policy
 from .secretkey import load_secret_key
 from .settings import Settings
 from .sites import Sites
 from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
-from .store import Store
+from .store import GateMemory, Store
 from .wire import Health
 from .workqueue import WorkQueue
 
@@ -86,11 +88,18 @@ class Core:
 
     async def start(self) -> None:
         """Open the store and the door, then take up what was under way."""
+        self._loop = asyncio.get_running_loop()
         self._store = await Store.open(self._db_url, load_secret_key(self.home))
         self._core_id = await self._identity()
         identity = SSHIdentity.load(self.home)
         self._wire(identity)
-        services = Services(self._store, self._jobs, self._inventory, self)
+        services = Services(
+            self._store,
+            self._jobs,
+            self._inventory,
+            PartitionService(self._store, self._partitions),
+            self,
+        )
         self._door = await unix_door(
             make_application(services), self._socket_path, allowed_uids=self._allowed_uids
         )
@@ -103,7 +112,7 @@ class Core:
                 ("partitions", self._partitions.run()),
                 ("jobs", self._reconciler.run()),
                 ("placement", self._placer.run()),
-                ("reaper", reap(self._store, self._sites, self._reap_interval, self.log)),
+                ("reaper", self._reap()),
             )
         ]
         self._placer.replan()
@@ -113,7 +122,13 @@ class Core:
         for name, gate in self._gates.items():
             folder = self.home / "gates" / name
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            gate.context = GateContext(self._core_id, folder, identity.user_ca)
+            gate.context = GateContext(
+                self._core_id,
+                folder,
+                identity.user_ca,
+                store=GateMemory(self._store, name),
+                changed=self._partition_changed,
+            )
         self._sites = Sites(
             self._gates,
             refresh_interval=self._refresh_interval,
@@ -124,13 +139,22 @@ class Core:
         )
         queue: WorkQueue[str] = WorkQueue()
         self._pool = self._make_pool(identity)
-        self._attachments = Attachments(self._pool, self._sites, self._settings, queue.add)
+        self._attachments = Attachments(
+            self._pool,
+            self._sites,
+            self._settings,
+            wake=queue.add,
+            warn=lambda job_id: self._reconciler.warned(job_id),
+        )
         self._partitions = PartitionReconciler(
             self._store,
             self._sites,
+            self._settings,
             core_id=self._core_id,
             user_ca=identity.user_ca,
+            home=self.home,
             wake_job=queue.add,
+            interrupt_job=lambda job_id: self._reconciler.bereft(job_id),
             log=self.log,
         )
         self._placer = Placer(
@@ -154,6 +178,14 @@ class Core:
         self._reconciler = JobReconciler(context, queue, self._placer.replan)
         self._jobs = Jobs(context, self._reconciler, self._placer.replan)
         self._inventory = Inventory(self._store, self._sites, self._placer.replan)
+
+    def _partition_changed(self, name: str) -> None:
+        """A gate saw that a partition changed; it may say so from any thread, at any time."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._partitions.wake, name)
+
+    async def _reap(self) -> None:
+        await reap(self._store, self._sites, self._core_id, self._reap_interval, self.log)
 
     async def _identity(self) -> str:
         """The core's id, made once and kept in the database."""

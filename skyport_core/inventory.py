@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skyport_gates.gate import Flavor, Node
+from skyport_gates.gate import Flavor, GateError, Node, Quota
 
+from .api.services import ServiceError
+from .flavors import BadCursor, Row, reason_of
 from .jobs.placement import reservations, total
 from .model import Job, JobState, Resources
-from .sites import Sites, SiteSnapshot, node_reason
+from .offering import SiteSnapshot
+from .sites import Sites, node_reason
 from .store import Store
-from .wire import FlavorView, NodeView, SiteView
+from .wire import (
+    FlavorList,
+    FlavorQuery,
+    FlavorView,
+    ImageView,
+    NodeView,
+    QuotaView,
+    SiteView,
+)
 
 FIRST_LOOK = 3.0
 """Seconds that a question just after the start waits for the sites' first answers."""
@@ -28,6 +40,9 @@ class _Use:
     drains: dict[tuple[str, str], str]
 
 
+NO_USE = _Use({}, {}, {}, {})
+
+
 class Inventory:
     """The front of the sites, as ``api.services.SiteService`` describes it."""
 
@@ -36,14 +51,74 @@ class Inventory:
         self._sites = sites
         self._replan = replan
 
-    async def flavors(self) -> list[FlavorView]:
-        """All flavors of all sites, with what is free now."""
-        use = await self._use()
-        return [
-            _flavor_view(site, flavor, use)
+    async def flavors(self, query: FlavorQuery) -> FlavorList:
+        """A page of the flavors that match, with what is free now."""
+        await self._sites.asked(FIRST_LOOK)
+        table = await self._sites.flavors()
+        use = await self._use() if self._has_nodes() else NO_USE
+        conditions = self._sites.conditions()
+        usable = {
+            (site.name, flavor.name): _usable(site, flavor, use)
             for site in self._sites.snapshots()
+            if site.nodes is not None
             for flavor in site.flavors
+        }
+
+        def has_node(row: Row) -> bool:
+            return bool(usable.get((row.view.site, row.view.name)))
+
+        try:
+            rows, total, following = table.page(query, conditions, has_node)
+        except BadCursor:
+            raise ServiceError(
+                "after: must be the 'next' of an answer to the same query",
+                code="invalid",
+                status=422,
+                field="after",
+            ) from None
+        views = []
+        for row in rows:
+            reason = reason_of(row, conditions, has_node)
+            free = usable.get((row.view.site, row.view.name))
+            views.append(row.view if not reason and free is None else _now(row.view, reason, free))
+        # Each view was checked when it was made; checking them all once more takes long.
+        return FlavorList.model_construct(flavors=views, total=total, next=following)
+
+    def _has_nodes(self) -> bool:
+        return any(site.nodes is not None for site in self._sites.snapshots())
+
+    async def images(self) -> list[ImageView]:
+        """All images of all sites."""
+        await self._sites.asked(FIRST_LOOK)
+        return [
+            ImageView(
+                site=site.name,
+                name=image.name,
+                kind=image.kind,
+                description=image.description,
+            )
+            for site in self._sites.snapshots()
+            for image in site.images
         ]
+
+    async def quotas(self) -> list[QuotaView]:
+        """The limits of all accounts; those of a site that does not answer are left out."""
+        known = await asyncio.gather(
+            *(
+                self._quotas(name, gate)
+                for name, gate in self._sites.gates.items()
+                if isinstance(gate, Quota)
+            )
+        )
+        return [view for views in known for view in views]
+
+    async def _quotas(self, site: str, gate: Quota) -> list[QuotaView]:
+        try:
+            uses = await self._sites.call(site, gate.quotas())
+        except GateError as error:
+            self._sites.log.warning("Site %s: its quotas are not known now: %s", site, error)
+            return []
+        return [QuotaView(site=site, **vars(use)) for use in uses]
 
     async def nodes(self) -> list[NodeView]:
         """All fixed nodes."""
@@ -61,8 +136,8 @@ class Inventory:
             SiteView(
                 name=site.name,
                 gate=type(self._sites.gates[site.name]).__name__,
-                available=site.available,
-                reason=site.reason,
+                available=site.available and self._sites.closed(site.name) is None,
+                reason=site.reason or self._sites.closed(site.name) or "",
                 nodes=None if site.nodes is None else len(site.nodes),
                 running_jobs=use.running.get(site.name, 0),
             )
@@ -104,35 +179,30 @@ def _free(site: str, node: Node, use: _Use) -> Resources:
     return total(node) - use.held.get((site, node.name), Resources())
 
 
-def _flavor_view(site: SiteSnapshot, flavor: Flavor, use: _Use) -> FlavorView:
-    usable = None
-    if site.nodes is not None:
-        usable = [
-            _free(site.name, node, use)
-            for node in site.nodes
-            if node.flavor == flavor.name
-            and not node_reason(node, use.drains.get((site.name, node.name)))
-        ]
-    largest = (
-        max(usable, key=lambda free: (free.gpus, free.cpus, free.memory), default=Resources())
-        if usable is not None
-        else None
-    )
-    return FlavorView(
-        site=site.name,
-        name=flavor.name,
-        description=flavor.description,
-        cpus=flavor.cpus,
-        memory=flavor.memory,
-        gpus=flavor.gpus,
-        gpu_type=flavor.gpu_type,
-        price=flavor.price,
-        capacity=flavor.capacity,
-        available_nodes=None if usable is None else len(usable),
-        free_cpus=largest.cpus if largest else None,
-        free_memory=largest.memory if largest else None,
-        free_gpus=largest.gpus if largest else None,
-    )
+def _usable(site: SiteSnapshot, flavor: Flavor, use: _Use) -> list[Resources]:
+    """What is free on each node of a flavor that can take jobs."""
+    return [
+        _free(site.name, node, use)
+        for node in site.nodes or ()
+        if node.flavor == flavor.name
+        and not node_reason(node, use.drains.get((site.name, node.name)))
+    ]
+
+
+def _now(view: FlavorView, reason: str, usable: list[Resources] | None) -> FlavorView:
+    """A row as it is at this moment; ``usable`` is None where nodes are made on demand."""
+    changes: dict[str, object] = {"available": not reason, "reason": reason}
+    if usable is not None:
+        largest = max(
+            usable, key=lambda free: (free.gpus, free.cpus, free.memory), default=Resources()
+        )
+        changes |= {
+            "available_nodes": len(usable),
+            "free_cpus": largest.cpus,
+            "free_memory": largest.memory,
+            "free_gpus": largest.gpus,
+        }
+    return view.model_copy(update=changes)
 
 
 def _node_view(site: str, node: Node, use: _Use) -> NodeView:

@@ -14,6 +14,7 @@ class Settings:
     allocate_timeout: float = 60.0
     login_timeout: float = 12.0
     partition_timeout: float = 900.0
+    boot_timeout: float = 300.0
     staging_timeout: float = 120.0
     collect_timeout: float = 60.0
     node_lost_timeout: float = 300.0
@@ -23,6 +24,8 @@ class Settings:
     suspect_time: float = 60.0
     block_time: float = 600.0
     max_attempts: int = 5
+    max_offers: int = 20
+    keep_time: float = 14 * 86400.0
     max_output: int = 10 * 2**30
     default_cpus: float = 1.0
     default_memory: int = 1024

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import itertools
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -11,32 +13,28 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from skyport_gates.gate import (
-    Flavor,
     Gate,
     GateError,
     GateUnavailable,
+    Image,
     Node,
     NodeHealth,
+    Scope,
     StaticGate,
+    Suspend,
 )
+
+from .blocks import EVERYTHING, Blocks
+from .building import build
+from .flavors import FlavorTable
+from .offering import SiteSnapshot, offers_of
+from .scheduling import Conditions, Offer, Offers, Trouble
+from .scheduling.offers import own_trouble
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True)
-class SiteSnapshot:
-    """What one site had to offer when it was last asked.
-
-    ``nodes`` is None for a site that makes its nodes on demand; ``known`` is False until the gate
-    has answered once.
-    """
-
-    name: str
-    flavors: tuple[Flavor, ...] = ()
-    nodes: tuple[Node, ...] | None = None
-    known: bool = False
-    available: bool = False
-    reason: str = "not asked yet"
+EXPIRY_MARGIN = 0.05
+"""Seconds after a block's end at which it is over for sure."""
 
 
 @dataclass
@@ -86,7 +84,11 @@ class Sites:
         self._changed = changed
         self._snapshots = {name: self._blank(name) for name in gates}
         self._suspects = _Marks()
-        self._blocked = _Marks()
+        self._blocks = Blocks()
+        self._seen: list[SiteSnapshot] = []
+        self._offers = Offers()
+        self._flavors = FlavorTable(())
+        self._indexing = asyncio.Lock()
         self._started: set[str] = set()
         self._refresh_now = asyncio.Event()
         self._asked = {name: asyncio.Event() for name in gates}
@@ -141,13 +143,76 @@ class Sites:
         """Whether a job failed lately because of this node."""
         return self._suspects.get(site, node) is not None
 
-    def block(self, site: str, flavor: str, reason: str, seconds: float | None = None) -> None:
-        """An offer failed: do not use it for ``seconds`` (None: the configured time)."""
-        self._blocked.set(site, flavor, self._block_time if seconds is None else seconds, reason)
+    async def offers(self) -> Offers:
+        """What the elastic sites would make, indexed."""
+        await self._index()
+        return self._offers
 
-    def blocked(self, site: str, flavor: str) -> str | None:
+    async def flavors(self) -> FlavorTable:
+        """What all sites have, to be searched."""
+        await self._index()
+        return self._flavors
+
+    async def _index(self) -> None:
+        """Sort everything anew, in a thread if it is much, when a site has other flavors."""
+        async with self._indexing:
+            sites = self.snapshots()
+            if len(self._seen) == len(sites) and all(
+                old.flavors is new.flavors for old, new in zip(self._seen, sites, strict=True)
+            ):
+                return
+            everything = itertools.chain.from_iterable(site.offers for site in sites)
+            count = sum(len(site.flavors) for site in sites)
+            self._offers = await build(count, lambda: Offers(everything))
+            self._flavors = await build(count, lambda: FlavorTable(sites))
+            self._seen = sites
+
+    def conditions(self) -> Conditions:
+        """What keeps offers from being used at this moment."""
+        closed = {}
+        for site in self._snapshots.values():
+            trouble = self._blocks.whole_site(site.name)
+            if trouble is None and site.known and not site.available:
+                trouble = Trouble(site.reason)
+            if trouble is not None:
+                closed[site.name] = trouble
+        blocks = {name: self._blocks.at(name) for name in self._snapshots}
+
+        def trouble_of(offer: Offer) -> Trouble | None:
+            return own_trouble(offer) or blocks[offer.site].trouble(offer)
+
+        return Conditions(trouble_of, closed)
+
+    def block(self, site: str, scope: Scope, reason: str, seconds: float | None = None) -> None:
+        """Offers failed: make nothing of them for a while. What exists goes on.
+
+        Parameters
+        ----------
+        scope : Scope
+            Which offers; ``Scope()`` is the whole site, which an admin must repair.
+        reason : str
+            Why, in words for the users who have to wait.
+        seconds : float, optional
+            For how long; None: the configured time, which for a whole site is that for which a
+            node that failed comes last.
+        """
+        if seconds is None:
+            seconds = self._suspect_time if scope == EVERYTHING else self._block_time
+        self._blocks.add(site, scope, reason, seconds)
+        self._changed()
+        asyncio.get_running_loop().call_later(seconds + EXPIRY_MARGIN, self._changed)
+
+    def blocked(
+        self, site: str, flavor: str, region: str = "", zone: str = "", spot: bool = False
+    ) -> str | None:
         """Why an offer is not used at present; None if it may be."""
-        return self._blocked.get(site, flavor)
+        block = self._blocks.find(site, flavor, region, zone, spot)
+        return None if block is None else block.trouble.reason
+
+    def closed(self, site: str) -> str | None:
+        """Why nothing can be made at a site at present; None if something can."""
+        trouble = self._blocks.whole_site(site)
+        return None if trouble is None else trouble.reason
 
     def forgotten(self, site: str, node: str) -> bool:
         """Whether a fixed node is no longer configured; False while its site is not known."""
@@ -206,24 +271,46 @@ class Sites:
             if name not in self._started:
                 await self.call(name, gate.start())
                 self._started.add(name)
-            flavors = tuple(await self.call(name, gate.flavors()))
-            nodes = (
-                tuple(await self.call(name, gate.nodes())) if isinstance(gate, StaticGate) else None
-            )
-            after = SiteSnapshot(name, flavors, nodes, known=True, available=True, reason="")
+            after = await self._look(gate, before)
         except GateError as error:
             if before.available or before.reason != error.message:
                 self.log.warning(
                     "Site %s: %s %s", name, error, error.hint, exc_info=error.__cause__
                 )
-            after = SiteSnapshot(
-                name, before.flavors, before.nodes, before.known, False, error.message
-            )
+            after = dataclasses.replace(before, available=False, reason=error.message)
         if after != before:
             self._snapshots[name] = after
+            await self._index()
             self._changed()
         self._asked[name].set()
         return after
+
+    async def _look(self, gate: Gate, before: SiteSnapshot) -> SiteSnapshot:
+        """What a gate has now; of what did not change, the same objects as before."""
+        name = before.name
+        flavors = tuple(await self.call(name, gate.flavors()))
+        images = await self._images(gate, before)
+        nodes, offers = None, before.offers
+        same = flavors == before.flavors
+        if isinstance(gate, StaticGate):
+            nodes = tuple(await self.call(name, gate.nodes()))
+        elif not same:
+            can_sleep = isinstance(gate, Suspend)
+            offers = await build(
+                len(flavors), lambda: offers_of(name, flavors, can_sleep=can_sleep)
+            )
+        flavors = before.flavors if same else flavors
+        return SiteSnapshot(
+            name, flavors, nodes, offers, images, known=True, available=True, reason=""
+        )
+
+    async def _images(self, gate: Gate, before: SiteSnapshot) -> tuple[Image, ...]:
+        """The images on offer; nodes can be had without knowing them anew."""
+        try:
+            return tuple(await self.call(before.name, gate.images()))
+        except GateError as error:
+            self.log.info("Site %s: its images are not known anew: %s", before.name, error)
+            return before.images
 
 
 def node_reason(node: Node, drained: str | None) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -179,3 +180,48 @@ class WorkQueue(Generic[Key]):
         self._queued.clear()
         self._again.clear()
         self._due.put_nowait(_End())
+
+
+async def serve(
+    queue: WorkQueue[Key],
+    work: Callable[[Key], Awaitable[None]],
+    *,
+    what: str,
+    stale: type[Exception],
+    log: logging.Logger,
+) -> None:
+    """Do the work of each key that is due, all keys side by side, until cancelled.
+
+    Parameters
+    ----------
+    work
+        Looks at a key and does what is due; forgets or retries the key itself.
+    what
+        What a key names, for the log ("job").
+    stale
+        An error that only means that the thing changed meanwhile: it is looked at again at once.
+        Any other is logged, and the key is retried.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def one(key: Key) -> None:
+        try:
+            await work(key)
+        except stale:
+            queue.add(key)
+        except Exception:
+            log.exception("%s %s: unexpected error; trying again", what.capitalize(), key)
+            queue.retry(key)
+        finally:
+            queue.done(key)
+
+    try:
+        while True:
+            key = await queue.get()
+            task = asyncio.create_task(one(key), name=f"{what} {key}")
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+    finally:
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

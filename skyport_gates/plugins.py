@@ -39,7 +39,7 @@ def load_gate_class(name: str) -> type[Gate]:
     PluginError
         No such gate, it cannot be imported, or it is not a subclass of Gate.
     """
-    source, loaded = _load_path(name) if _is_path(name) else _load_entry(name)
+    source, loaded = _load_path(name) if _is_path(name) else _load(GROUP, name)
     if not (isinstance(loaded, type) and issubclass(loaded, Gate)):
         raise PluginError(
             f"Gate {name!r}: {source} is not a class derived from skyport_gates.gate.Gate"
@@ -66,12 +66,11 @@ def load_command(name: str) -> type[Application]:
     Raises
     ------
     PluginError
-        No such command, it cannot be imported, or it is no application.
+        No such command, it cannot be imported, or it is not a subclass of Application.
     """
-    entry = _entry(COMMANDS, "command", name)
-    loaded = _load(entry, "Command")
+    source, loaded = _load(COMMANDS, name)
     if not (isinstance(loaded, type) and issubclass(loaded, Application)):
-        raise PluginError(f"Command {name!r}: {_source(entry)} is not a class of an Application")
+        raise PluginError(f"Command {name!r}: {source} is not a class derived from Application")
     return loaded
 
 
@@ -79,15 +78,30 @@ def _is_path(name: str) -> bool:
     return ":" in name or "." in name
 
 
-def _load_entry(name: str) -> tuple[str, object]:
-    try:
-        entry = _entry(GROUP, "gate", name)
-    except LookupError as error:
+def _load(group: str, name: str) -> tuple[str, object]:
+    word = "gate" if group == GROUP else "command"
+    announced = entry_points(group=group)
+    found = [entry for entry in announced if entry.name == name]
+    if not found:
+        installed = ", ".join(sorted({entry.name for entry in announced})) or "none"
+        path = (
+            " A gate that no package announces is named by its class: 'package.module:Class'."
+            if group == GROUP
+            else ""
+        )
+        raise PluginError(f"There is no {word} {name!r}. Installed: {installed}.{path}")
+    if len({entry.value for entry in found}) > 1:
+        sources = ", ".join(sorted(_source(entry) for entry in found))
         raise PluginError(
-            f"{error} A gate that no package announces is named by its class: "
-            "'package.module:Class'."
-        ) from None
-    return _source(entry), _load(entry, "Gate")
+            f"{word.title()} {name!r} is announced more than once: {sources}. Remove one."
+        )
+    entry = found[0]
+    try:
+        return _source(entry), entry.load()
+    except Exception as error:
+        raise PluginError(
+            f"{word.title()} {name!r} ({_source(entry)}) cannot be imported: {_words(error)}"
+        ) from error
 
 
 def _load_path(name: str) -> tuple[str, object]:

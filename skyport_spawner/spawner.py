@@ -264,7 +264,8 @@ class SkyPortSpawner(SkyPortChoices, Spawner):
         self._outage = False
         if job is None:
             return 0
-        if job.state is JobState.COLLECTING or job.state.final:
+        # A job that collects to run elsewhere lives on: its spot machine is taken back.
+        if job.state.final or (job.state is JobState.COLLECTING and job.target.final):
             self._ended = job.state.final
             return exit_status(job)
         return None

@@ -19,6 +19,9 @@ from tests.infra import attachments, run
 from tests.infra.leftovers import Surroundings, find
 from tests.infra.requirements import REQUIRE_ALL
 
+# Emulated PCs take minutes and what "make qemu-image" prepares: only for who asks for them.
+collect_ignore_glob = [] if os.environ.get("SKYPORT_QEMU") == "1" else ["*/test_qemu*.py"]
+
 _before = pytest.StashKey[Surroundings]()
 _skipped: list[str] = []
 

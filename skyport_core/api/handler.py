@@ -115,6 +115,29 @@ class ApiHandler(RequestHandler):
             refused = from_query(error, name)
         raise refused
 
+    def owner(self, noun: str) -> str | None:
+        """The owner whose ``noun`` are asked for by the query; None: an admin asks for all.
+
+        Raises ApiError 403 for another owner's.
+        """
+        owner = self.get_query_argument("owner", None)
+        if self.caller.admin:
+            return owner
+        if owner not in (None, self.caller.name):
+            raise ApiError(
+                403, "forbidden", f"The {noun} of {owner} are not yours to see.", "owner"
+            )
+        return self.caller.name
+
+    def query_as(self, model: type[Model]) -> Model:
+        """The whole query as ``model``. Raises ApiError 422 naming the argument at fault."""
+        given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            refused = from_validation(error, model)
+        raise refused
+
     def reply(self, view: BaseModel, status: int = 200) -> None:
         """Answer with a model as JSON."""
         self.set_status(status)

@@ -7,7 +7,17 @@ from typing import Protocol
 
 from ..model import Job
 from ..store import Store
-from ..wire import FlavorView, Health, JobRequest, NodeView, SiteView
+from ..wire import (
+    FlavorList,
+    FlavorQuery,
+    Health,
+    ImageView,
+    JobRequest,
+    NodeView,
+    PartitionView,
+    QuotaView,
+    SiteView,
+)
 
 
 class ServiceError(Exception):
@@ -67,8 +77,14 @@ class JobService(Protocol):
 class SiteService(Protocol):
     """What is known of the sites. Any method may raise :class:`ServiceError`."""
 
-    async def flavors(self) -> list[FlavorView]:
-        """The node types on offer at all sites."""
+    async def flavors(self, query: FlavorQuery) -> FlavorList:
+        """A page of the node types on offer. ServiceError 422 for an ``after`` that is none."""
+
+    async def images(self) -> list[ImageView]:
+        """The images of all sites."""
+
+    async def quotas(self) -> list[QuotaView]:
+        """The limits of the accounts behind all sites."""
 
     async def nodes(self) -> list[NodeView]:
         """The nodes of all sites, with what is reserved on them."""
@@ -78,6 +94,20 @@ class SiteService(Protocol):
 
     async def set_drain(self, site: str, node: str, drained: bool, reason: str) -> NodeView:
         """Stop (or again start) placing jobs on a node. Raises KeyError when it is unknown."""
+
+
+class PartitionService(Protocol):
+    """The nodes that were made for jobs. Any method may raise :class:`ServiceError`."""
+
+    async def partitions(self, owner: str | None) -> list[PartitionView]:
+        """Those of an owner (None: of all) that are not known to be gone."""
+
+    async def delete(self, name: str, owner: str | None) -> PartitionView:
+        """Have a partition deleted; returns at once, idempotent.
+
+        Raises KeyError when there is none of this name, or not of this owner (None: of anybody),
+        and ServiceError 409 while a job that has not ended has it.
+        """
 
 
 class InfoService(Protocol):
@@ -94,4 +124,5 @@ class Services:
     store: Store
     jobs: JobService
     sites: SiteService
+    partitions: PartitionService
     info: InfoService

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import jobs, sites  # noqa: F401 - they add their commands to main
+from . import jobs, offers, sites, submit  # noqa: F401 - they add their commands to main
 from .command import main
 
 __all__ = ["main"]

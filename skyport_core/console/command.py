@@ -22,7 +22,8 @@ EXIT_INTERRUPTED = 130
 
 EPILOG = """
 \b
-Exit status: 0 done, 1 refused by the core, 2 wrong usage, 3 core not reachable.
+Exit status: 0 done, 1 refused by the core, 2 wrong usage, 3 core not reachable,
+4 a job that was followed did not finish well.
 
 \b
 Completion by the Tab key, for bash (zsh and fish: put their name for bash):

@@ -96,6 +96,18 @@ def span(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
+def portion(part: float | None, whole: float | None) -> str:
+    """``part/whole``; a dash for what is unknown or without limit."""
+    return "/".join("-" if value is None else f"{value:g}" for value in (part, whole))
+
+
+def price(value: float | None) -> str | None:
+    """A price per hour; None (a dash) when there is none or it is not known."""
+    if value is None:
+        return None
+    return f"{value:.2f}" if value >= 1 else f"{value:.4f}".rstrip("0").ljust(4, "0")
+
+
 def _cell(value: object) -> Text:
     if isinstance(value, JobState):
         return Text(value.value, style=STATE_STYLES.get(value, ""))

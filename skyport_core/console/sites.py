@@ -1,4 +1,4 @@
-"""Commands about the core, its sites, flavors and nodes."""
+"""Commands about the core, its sites and nodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from ..client import CoreClient
 from ..wire import NodeView
 from .command import core_command, main
-from .output import plain, print_fields, print_json, print_table, span
+from .output import plain, portion, print_fields, print_json, print_table, span
 
 
 def _split(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, str]:
@@ -58,31 +58,6 @@ async def sites(client: CoreClient, as_json: bool) -> None:
 
 @main.command()
 @core_command
-async def flavors(client: CoreClient, as_json: bool) -> None:
-    """List the node types on offer, with what is free of them."""
-    views = await client.flavors()
-    if as_json:
-        return print_json(views)
-    rows = [
-        (
-            view.site,
-            view.name,
-            _of(view.free_cpus, view.cpus),
-            _of(view.free_memory, view.memory),
-            _of(view.free_gpus, view.gpus),
-            view.gpu_type,
-            _of(view.available_nodes, view.capacity),
-            None if view.price is None else f"{view.price:.3f}",
-            view.description,
-        )
-        for view in views
-    ]
-    columns = ("SITE", "FLAVOR", "CPUS>", "MIB>", "GPUS>", "GPU", "NODES>", "USD/H>", "DESCRIPTION")
-    return print_table(columns, rows, "No site offers anything now.")
-
-
-@main.command()
-@core_command
 async def nodes(client: CoreClient, as_json: bool) -> None:
     """List the nodes with what is free on them (free/all)."""
     views = await client.nodes()
@@ -92,9 +67,9 @@ async def nodes(client: CoreClient, as_json: bool) -> None:
         (
             f"{view.site}/{view.name}",
             view.state,
-            _of(view.free_cpus, view.cpus),
-            _of(view.free_memory, view.memory),
-            _of(view.free_gpus, view.gpus),
+            portion(view.free_cpus, view.cpus),
+            portion(view.free_memory, view.memory),
+            portion(view.free_gpus, view.gpus),
             len(view.jobs),
             view.flavor,
             view.reason,
@@ -132,8 +107,3 @@ def _print_node(view: NodeView, as_json: bool) -> None:
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
-
-
-def _of(free: float | None, total: float | None) -> str:
-    """``free/total``; a dash for what is unknown or without limit."""
-    return "/".join("-" if value is None else f"{value:g}" for value in (free, total))

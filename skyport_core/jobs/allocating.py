@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..model import EventDraft, Failure, Job, JobState, PartitionState
+from ..model import EventDraft, Job, JobState, PartitionRecord, PartitionState
+from ..partitions.trouble import BLAMELESS, block_for, key_of
 from ..ssh.errors import NodeError
+from .requeue import requeue
 from .step import Step
 
 if TYPE_CHECKING:
+    from .attachment import Attachment
     from .context import JobContext
 
 
@@ -25,6 +31,8 @@ async def allocate(job: Job, context: JobContext) -> Step:
     try:
         attachment = await context.attachments.get(job)
         await attachment.connection.ready(context.settings.login_timeout)
+        if job.attempt > 0 and job.partition is not None:
+            await _tidy(attachment)
         await attachment.runner.job_dir()
     except NodeError as error:
         return await _elsewhere(job, context, error)
@@ -33,68 +41,92 @@ async def allocate(job: Job, context: JobContext) -> Step:
     )
 
 
+async def _tidy(attachment: Attachment) -> None:
+    """On a machine that is kept, an attempt that ended with its power may have left its folder."""
+    runner = attachment.runner
+    if (await runner.status()).state not in ("absent", "staged"):
+        await runner.stop(grace=0)
+        await runner.remove()
+
+
 async def _partition(job: Job, context: JobContext) -> Step | None:
     """The step to take while the job's partition is not usable; None once it is."""
     assert job.partition is not None and job.site is not None  # noqa: S101 (typing)
     record = await context.store.get_partition(job.partition)
-    if record is not None and record.state is PartitionState.READY:
-        if job.node is None:
-            nodes = await context.partitions.nodes(record)
-            return Step(
-                {"node": nodes[0].name},
-                EventDraft(f"Node {nodes[0].name} is up", reason="node_up", progress=25),
-                again=0,
-            )
-        return None
-    if record is None or record.target is PartitionState.DELETED or record.state.final:
-        why = record.error if record and record.error else "its resources could not be made"
-        event = EventDraft(f"{job.site}: {why}", reason="place_failed")
-        place = None
-        if record is not None and context.sites.blocked(job.site, record.flavor) is None:
-            place = f"{job.site}/{record.flavor}"
-        return await requeue(job, context, event, exclude=place)
+    if record is None or record.job_id != job.id:
+        event = EventDraft(f"{job.site}: the machine belongs to another job", "place_failed")
+        return await requeue(job, context, event)
+    if record.target is PartitionState.SUSPENDED and not record.error:
+        # The core was killed while the job got it, or took the job for one that never would.
+        await context.partitions.claim(record)
+        return Step.wait()
+    if record.target is not PartitionState.READY:
+        return await _refused(job, context, record)
+    if record.state is PartitionState.READY:
+        return await _node_up(job, context, record) if job.node is None else None
     context.partitions.wake(job.partition)
     return Step.wait()
 
 
+async def _node_up(job: Job, context: JobContext, record: PartitionRecord) -> Step:
+    """From here on its own time limit counts until somebody can log in."""
+    nodes = await context.partitions.nodes(record)
+    deadline = context.now() + dt.timedelta(seconds=context.settings.boot_timeout)
+    event = EventDraft(f"Node {nodes[0].name} is up", reason="node_up", progress=25)
+    return Step({"node": nodes[0].name, "deadline": deadline}, event, again=0)
+
+
+async def _refused(job: Job, context: JobContext, record: PartitionRecord) -> Step:
+    """The partition could not be made or woken; its record says why."""
+    if record.reason == "boot":
+        return await _no_boot(job, context, record, record.error)
+    reason = record.reason if record.reason in BLAMELESS else "place_failed"
+    why = record.error or "its resources could not be made"
+    kept = record.target is PartitionState.SUSPENDED
+    hint = f"Machine {record.keep!r} is kept, with all that is on it." if kept else ""
+    event = EventDraft(f"{job.site}: {why}", reason=reason, hint=hint)
+    # What the site calls impossible is not asked for again; the rest may be good again later.
+    place = key_of(record) if record.reason == "invalid" else None
+    return await requeue(job, context, event, exclude=place, unused=True)
+
+
+async def overdue(job: Job, context: JobContext, message: str) -> Step:
+    """The time to get a node that lets us in is over."""
+    record = None if job.partition is None else await context.store.get_partition(job.partition)
+    if record is None:
+        if job.site is not None and job.node is not None:
+            context.sites.suspect(job.site, job.node, message)
+        return await requeue(job, context, EventDraft(message, reason="allocate_timeout"))
+    if record.state is PartitionState.REQUESTED:
+        trouble = context.partitions.trouble(record.name)
+        event = EventDraft(f"{message}. {trouble}" if trouble else message, "place_failed")
+        return await requeue(job, context, event, unused=True)
+    if record.target is PartitionState.READY:
+        await context.partitions.diagnose(record)
+    return await _no_boot(job, context, record, message)
+
+
+async def _no_boot(job: Job, context: JobContext, record: PartitionRecord, why: str) -> Step:
+    """A machine was made, but nobody can use it; what it printed is kept."""
+    tail = await asyncio.to_thread(_tail, context.outputs(job.id) / "boot.log")
+    hint = f"The last that it printed: {tail}" if tail else ""
+    event = EventDraft(f"{job.site}: {why}", reason="boot", hint=hint)
+    block_for(context.sites, record, why, context.settings.suspect_time)
+    return await requeue(job, context, event, unused=True, log_tail=tail)
+
+
+def _tail(path: Path, lines: int = 20) -> str:
+    if not path.exists():
+        return ""
+    return "\n".join(path.read_text(errors="replace").rstrip().splitlines()[-lines:])
+
+
 async def _elsewhere(job: Job, context: JobContext, error: NodeError) -> Step:
     assert job.site is not None and job.node is not None  # noqa: S101 (typing)
-    context.sites.suspect(job.site, job.node, str(error))
-    if job.partition is not None and not error.permanent:
+    if job.partition is not None:
         # A machine that was just made may need a while until it lets anybody in.
         return Step(retry=True)
+    context.sites.suspect(job.site, job.node, str(error))
     event = EventDraft(error.message, reason=error.reason, hint=error.hint)
     place = f"{job.site}/{job.node}" if error.permanent else None
     return await requeue(job, context, event, exclude=place)
-
-
-async def requeue(
-    job: Job, context: JobContext, event: EventDraft, *, exclude: str | None = None
-) -> Step:
-    """Back to the queue; a failure once too many places were tried.
-
-    ``exclude`` names a place that can never hold this job. What may be good again later (a node
-    that does not answer now, an offer without capacity) is not excluded: the scheduler puts it
-    last for a while, or leaves it out as long as it is blocked.
-    """
-    excluded = dict(job.excluded) if exclude is None else {**job.excluded, exclude: event.message}
-    if job.attempt + 1 >= context.settings.max_attempts:
-        tried = f"{job.attempt + 1} places were tried; the last: {event.message}"
-        failure = Failure(event.reason, f"No place could be used. {tried}", event.hint)
-        return Step.fail(failure, {"excluded": excluded})
-    if job.partition is not None:
-        await context.partitions.remove(job.partition)
-    await context.attachments.close(job.id)
-    return Step.to(
-        JobState.QUEUED,
-        event,
-        {
-            "excluded": excluded,
-            "attempt": job.attempt + 1,
-            "site": None,
-            "node": None,
-            "username": None,
-            "partition": None,
-            "reserved": None,
-        },
-    )

@@ -17,6 +17,10 @@ from ..ssh.connection import ConnectionPool, ConnectionState, NodeConnection
 from ..ssh.errors import NodeUnreachable
 from ..ssh.runner import Runner
 from ..ssh.tunnels import InTunnel, OutTunnel
+from ..ssh.watch import Notice
+
+NOTICE_RANGE = 900.0
+"""Seconds that the end of a node may be away, for a notice of it to be believed."""
 
 
 def _split(address: str) -> tuple[str, int]:
@@ -26,13 +30,18 @@ def _split(address: str) -> tuple[str, int]:
 
 @dataclass
 class Attachment:
-    """The ties of one job. Every ``open_`` method may be called again without harm."""
+    """The ties of one job. Every ``open_`` method may be called again without harm.
+
+    ``notice`` says that the node is to be taken away; ``warn`` is called when that is heard.
+    """
 
     job_id: str
     connection: NodeConnection
     runner: Runner
     settings: Settings
     wake: Callable[[], None]
+    warn: Callable[[], None]
+    notice: Notice | None = None
     forwards: dict[str, OutTunnel] = field(default_factory=dict)
     listener: InTunnel | None = None
     _lost_since: float | None = None
@@ -47,6 +56,7 @@ class Attachment:
         self._unsubscribe = [
             self.connection.on_connect(self._connected),
             self.connection.on_lost(self._lost),
+            self.connection.watcher.on_notice(self._noticed),
         ]
         self.connection.keep()
 
@@ -58,6 +68,14 @@ class Attachment:
         if self._lost_since is None:
             self._lost_since = time.monotonic()
         self.wake()
+
+    def _noticed(self, notice: Notice) -> None:
+        # Seconds far from now are those of a machine that slept since, or a jest.
+        if abs(notice.end - time.time()) > NOTICE_RANGE:
+            return
+        known, self.notice = self.notice, notice
+        if known is None:
+            self.warn()
 
     def lost_for(self) -> float | None:
         """Seconds since the connection went away; None while it stands."""
@@ -98,7 +116,7 @@ class Attachment:
         return self.settings.tunnel_address, first + job.number % (last - first + 1)
 
     def watch(self) -> None:
-        """Have the node report the job's exit."""
+        """Have the node report the job's exit, and its own."""
         if self._unwatch is None:
             self._unwatch = self.connection.watcher.subscribe(self.job_id, self._exited)
 
@@ -138,6 +156,8 @@ class Attachments:
         Where connections and nodes come from.
     wake
         Called with a job's id when its node has something to say.
+    warn
+        Called with a job's id when its node is to be taken away.
     """
 
     def __init__(
@@ -146,11 +166,13 @@ class Attachments:
         sites: Sites,
         settings: Settings,
         wake: Callable[[str], None],
+        warn: Callable[[str], None],
     ) -> None:
         self._pool = pool
         self._sites = sites
         self._settings = settings
         self._wake = wake
+        self._warn = warn
         self._attachments: dict[str, Attachment] = {}
 
     async def get(self, job: Job) -> Attachment:
@@ -175,15 +197,29 @@ class Attachments:
                 Runner(connection, job.id),
                 self._settings,
                 lambda: self._wake(job.id),
+                lambda: self._warn(job.id),
             )
             self._attachments[job.id] = attachment
         return attachment
 
-    async def close(self, job_id: str) -> None:
-        """Close what the job has open; nothing happens if it has none."""
+    def notice(self, job_id: str) -> Notice | None:
+        """What was heard of the end of the job's node."""
+        attachment = self._attachments.get(job_id)
+        return None if attachment is None else attachment.notice
+
+    async def close(self, job_id: str, *, hang_up: bool = False) -> None:
+        """Close what the job has open; nothing happens if it has none.
+
+        ``hang_up``: the node goes too, so nothing of it may be used again by its name.
+        """
         attachment = self._attachments.pop(job_id, None)
-        if attachment is not None:
-            await attachment.close()
+        if attachment is None:
+            return
+        await attachment.close()
+        connection = attachment.connection
+        others = (other.connection for other in self._attachments.values())
+        if hang_up and all(other is not connection for other in others):
+            await connection.close()
 
     async def close_all(self) -> None:
         """Close everything; the jobs on the nodes go on."""

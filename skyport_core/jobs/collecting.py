@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ..model import EventDraft, Job, JobState, PartitionState
+from ..model import EventDraft, Job, JobState, PartitionRecord, PartitionState
 from ..ssh.errors import NodeError
+from .evicting import end_saving, save
+from .results import bring_home
 from .step import Step
 
 if TYPE_CHECKING:
@@ -21,7 +23,12 @@ END_MESSAGES = {
 
 
 async def collect(job: Job, context: JobContext) -> Step:
-    """End the job on its node and enter its target once that is verified."""
+    """End the job on its node and enter its target once that is verified.
+
+    A job whose target is still RUNNING only leaves its machine, which is taken away.
+    """
+    if job.target is JobState.RUNNING:
+        return await save(job, context)
     if job.node is None or await _partition_leaving(job, context):
         return await _release(job, context, cleanup=False)
     attachment = await context.attachments.get(job)
@@ -33,6 +40,8 @@ async def collect(job: Job, context: JobContext) -> Step:
 
 async def abandon(job: Job, context: JobContext) -> Step:
     """The node did not answer within the deadline: end the job, clean up when it is back."""
+    if job.target is JobState.RUNNING:
+        return await end_saving(job, context, whole=False)
     cleanup = job.partition is None and job.node is not None
     return await _release(job, context, cleanup=cleanup, wait=False)
 
@@ -63,24 +72,9 @@ async def _take_down(job: Job, context: JobContext, attachment: Attachment) -> J
         return job
     job = await _with_tail(job, attachment)
     await runner.stop(context.settings.stop_grace)
-    await _bring_home(job, context, attachment)
+    await bring_home(job, context, attachment)
     await runner.remove()
     return job
-
-
-async def _bring_home(job: Job, context: JobContext, attachment: Attachment) -> None:
-    folder = context.outputs(job.id)
-    for stream in ("stdout", "stderr"):
-        data = await attachment.runner.log(stream)
-        if data or stream == "stdout":
-            await context.write_file(folder / f"{stream}.log", data)
-    if job.spec.outputs:
-        await attachment.runner.collect(
-            job.spec.outputs,
-            folder / "files",
-            workdir=job.spec.workdir,
-            limit=context.settings.max_output,
-        )
 
 
 async def _with_tail(job: Job, attachment: Attachment) -> Job:
@@ -96,15 +90,19 @@ async def _release(job: Job, context: JobContext, *, cleanup: bool, wait: bool =
     Without ``wait`` the job ends although its partition is still there; the partition's own
     record sees to its removal.
     """
-    await context.attachments.close(job.id)
-    if job.partition is not None and not await _partition_gone(job, context) and wait:
+    await context.attachments.close(job.id, hang_up=job.partition is not None)
+    record = await _give_back(job, context)
+    sleeps = record is not None and record.target is PartitionState.SUSPENDED
+    if record is not None and not record.state.final and not sleeps and wait:
         return Step({"failure": job.failure}) if job.failure else Step.wait()
     message = END_MESSAGES[job.target]
+    hint = job.failure.hint if job.failure is not None else ""
     if cleanup:
         message += f"; what is left on {job.node} is removed when it answers again"
     elif job.target is JobState.FAILED and job.failure is not None:
         message = job.failure.message
-    hint = job.failure.hint if job.failure is not None else ""
+    if record is not None and sleeps:
+        message += f"; the machine sleeps (keep={record.keep})"
     event = EventDraft(message, reason=job.target.value.lower(), hint=hint)
     return Step.to(job.target, event, {"cleanup_pending": cleanup, "failure": job.failure})
 
@@ -114,14 +112,14 @@ async def _partition_leaving(job: Job, context: JobContext) -> bool:
     if job.partition is None:
         return False
     record = await context.store.get_partition(job.partition)
-    return record is None or record.target is PartitionState.DELETED
+    return record is None or record.target is not PartitionState.READY
 
 
-async def _partition_gone(job: Job, context: JobContext) -> bool:
-    assert job.partition is not None  # noqa: S101 (typing)
+async def _give_back(job: Job, context: JobContext) -> PartitionRecord | None:
+    """The partition's record once its way to rest is stored."""
+    if job.partition is None:
+        return None
     record = await context.store.get_partition(job.partition)
-    if record is None or record.state.final:
-        return True
-    if record.target is not PartitionState.DELETED:
-        await context.partitions.remove(record.name)
-    return False
+    if record is not None and record.job_id != job.id:
+        return None  # its owner's next job has it already
+    return await context.partitions.give_back(job.partition, unused=job.node is None)

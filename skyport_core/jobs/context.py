@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..outputs import output_folder, write_private
 from ..partitions.reconciler import PartitionReconciler
 from ..settings import Settings
 from ..sites import Sites
@@ -35,18 +34,9 @@ class JobContext:
 
     def outputs(self, job_id: str) -> Path:
         """Folder at the core for the logs and results of a job."""
-        return self.home / "jobs" / job_id
+        return output_folder(self.home, job_id)
 
     @staticmethod
     async def write_file(path: Path, data: bytes) -> None:
         """Write a file of the core's own (0600, in a 0700 folder), whole or not at all."""
-        await asyncio.to_thread(_write_atomically, path, data)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    part.replace(path)
+        await write_private(path, data)

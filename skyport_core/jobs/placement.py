@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime as dt
+import functools
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from skyport_gates.gate import Node
 
-from ..model import EventDraft, Failure, Job, JobState, PartitionRecord, Resources
+from ..model import (
+    EventDraft,
+    Failure,
+    Job,
+    JobState,
+    PartitionRecord,
+    PartitionState,
+    Resources,
+)
 from ..scheduling import (
     Impossible,
     NodeState,
@@ -21,13 +31,18 @@ from ..scheduling import (
     Timetable,
     Waiting,
 )
+from ..scheduling.words import money, place_of
 from ..settings import Settings
-from ..sites import Sites, SiteSnapshot, node_reason
+from ..sites import Sites, node_reason
 from ..store import Conflict, Store
+from .keeping import Refuse, Take, Wait, kept_partition
 
 TOLD_POSITIONS = 200
 """Jobs further back in the queue hear of their position once, and again when they come so far:
 else every end of a job would write to all that wait."""
+
+MANY_OFFERS = 1000
+"""Offers up to which a plan is made at once, in the event loop."""
 
 
 class Placer:
@@ -87,16 +102,13 @@ class Placer:
             for job in jobs
             if job.state is JobState.QUEUED and job.target is JobState.RUNNING
         }
+        await self._take_up_kept(queue, jobs)
+        for job in list(queue.values()):
+            if (refusal := self._without_image(job)) is not None:
+                await self._refuse(queue.pop(job.id), refusal)
         if not queue:
-            return Timetable((), (), ())
-        nodes, offers, unknown = await self._inventory(jobs)
-        timetable = self._policy.plan(
-            [self._pending(job) for job in queue.values()],
-            nodes,
-            offers,
-            dt.datetime.now(dt.timezone.utc),
-            unknown_sites=unknown,
-        )
+            return Timetable()
+        timetable = await self._plan(list(queue.values()), jobs)
         for placement in timetable.placements:
             await self._place(queue[placement.job_id], placement)
         for refusal in timetable.impossible:
@@ -104,6 +116,61 @@ class Placer:
         for waiting in timetable.waiting:
             await self._tell(queue[waiting.job_id], waiting)
         return timetable
+
+    async def _plan(self, queue: Sequence[Job], jobs: Sequence[Job]) -> Timetable:
+        nodes, unknown = await self._nodes(jobs)
+        offers = await self._sites.offers()
+        plan = functools.partial(
+            self._policy.plan,
+            [self._pending(job) for job in queue],
+            nodes,
+            offers,
+            dt.datetime.now(dt.timezone.utc),
+            unknown_sites=unknown,
+            conditions=self._sites.conditions(),
+        )
+        # A pure function: thousands of offers need not hold up the loop.
+        return await asyncio.to_thread(plan) if len(offers) > MANY_OFFERS else plan()
+
+    async def _take_up_kept(self, queue: dict[str, Job], jobs: Sequence[Job]) -> None:
+        """Take the jobs that name a machine which exists, or is being made, out of the queue."""
+        for job in [job for job in queue.values() if job.spec.keep is not None]:
+            verdict = await kept_partition(job, self.need(job), jobs, self._store, self._sites)
+            if isinstance(verdict, Take):
+                await self._place_on(queue.pop(job.id), verdict.record)
+            elif isinstance(verdict, Wait):
+                waiting = Waiting(job.id, verdict.ahead + 1, verdict.reason)
+                await self._tell(queue.pop(job.id), waiting)
+            elif isinstance(verdict, Refuse):
+                await self._fail(queue.pop(job.id), verdict.failure)
+
+    def _without_image(self, job: Job) -> Impossible | None:
+        """The refusal of a job whose image no site has; None while one may have it."""
+        if job.spec.image is None or self._sites_with(job.spec.image, job.spec.site):
+            return None
+        images = {
+            image.name
+            for site in self._sites.snapshots()
+            if job.spec.site in (None, site.name)
+            for image in site.images
+            if image.kind == "cloud"
+        }
+        where = f" at site {job.spec.site}" if job.spec.site else ""
+        hint = f"Choose one of the images {', '.join(sorted(images))}." if images else "Name none."
+        return Impossible(job.id, f"There is no image {job.spec.image!r}{where}.", hint)
+
+    def _sites_with(self, image: str, site: str | None) -> frozenset[str]:
+        """The sites that make nodes which boot an image, or may do so."""
+        return frozenset(
+            snapshot.name
+            for snapshot in self._sites.snapshots()
+            if site in (None, snapshot.name)
+            and snapshot.nodes is None
+            and (
+                not snapshot.known
+                or any(image == known.name for known in snapshot.images if known.kind == "cloud")
+            )
+        )
 
     def need(self, job: Job) -> Resources:
         """What the job asks for, with the core's defaults where it is silent."""
@@ -113,31 +180,34 @@ class Placer:
         )
 
     def _pending(self, job: Job) -> PendingJob:
+        spec = job.spec
         return PendingJob(
             id=job.id,
             owner=job.owner,
             submitted=job.created_at,
             need=self.need(job),
-            site=job.spec.site,
-            flavor=job.spec.flavor,
-            labels=job.spec.labels,
+            site=spec.site,
+            flavor=spec.flavor,
+            region=spec.region,
+            zone=spec.zone,
+            spot=spec.spot,
+            max_price=spec.max_price,
+            sites=None if spec.image is None else self._sites_with(spec.image, spec.site),
+            keep=spec.keep is not None,
+            labels=spec.labels,
             excluded=job.excluded,
         )
 
-    async def _inventory(
-        self, jobs: Sequence[Job]
-    ) -> tuple[list[NodeState], list[Offer], list[str]]:
+    async def _nodes(self, jobs: Sequence[Job]) -> tuple[list[NodeState], list[str]]:
+        """The fixed nodes of all sites, and the sites that are not known yet."""
         drains = await self._store.drains()
         held = reservations(jobs)
         nodes: list[NodeState] = []
-        offers: list[Offer] = []
         unknown = []
         for site in self._sites.snapshots():
             if not site.known:
                 unknown.append(site.name)
-            elif site.nodes is None:
-                offers.extend(self._offer(site, index) for index in range(len(site.flavors)))
-            else:
+            elif site.nodes is not None:
                 prices = {flavor.name: flavor.price for flavor in site.flavors}
                 for node in site.nodes:
                     reason = node_reason(node, drains.get((site.name, node.name)))
@@ -156,43 +226,47 @@ class Placer:
                             price=prices.get(node.flavor),
                         )
                     )
-        return nodes, offers, unknown
-
-    def _offer(self, site: SiteSnapshot, index: int) -> Offer:
-        flavor = site.flavors[index]
-        blocked = self._sites.blocked(site.name, flavor.name)
-        reason = site.reason if not site.available else (blocked or "")
-        return Offer(
-            site=site.name,
-            flavor=flavor.name,
-            total=Resources(flavor.cpus, flavor.memory, flavor.gpus),
-            price=flavor.price,
-            available=not reason,
-            reason=reason,
-            labels=flavor.labels,
-            gpu_type=flavor.gpu_type,
-        )
+        return nodes, unknown
 
     async def _place(self, job: Job, placement: Placement) -> None:
-        now = dt.datetime.now(dt.timezone.utc)
-        elastic = placement.node is None
-        seconds = self._settings.deadline(
-            JobState.ALLOCATING, start_timeout=job.spec.start_timeout, elastic=elastic
-        )
-        deadline = now + dt.timedelta(seconds=seconds) if seconds is not None else None
-        partition = None
-        if elastic:
-            partition = await self._record_partition(job, placement, now, deadline)
-            event = EventDraft(f"Making a {placement.flavor} at {placement.site}", reason="placed")
+        deadline = self._deadline(job, elastic=placement.offer is not None)
+        if placement.offer is not None:
+            partition = await self._record_partition(job, placement.offer, deadline)
+            message = f"Making a {self._described(placement.offer)}"
         else:
-            where = f"{placement.node} at {placement.site}"
-            event = EventDraft(f"Placed on {where}", reason="placed")
+            partition, message = None, f"Placed on {placement.node} at {placement.site}"
+        await self._allocate(job, message, deadline, placement.site, placement.node, partition)
+
+    async def _place_on(self, job: Job, record: PartitionRecord) -> None:
+        """Give the job a machine that its owner kept."""
+        deadline = self._deadline(job, elastic=True)
+        await self._store.update_partition(
+            record,
+            job_id=job.id,
+            target=PartitionState.READY,
+            deadline=deadline,
+            reason="",
+            error="",
+        )
+        where = f" in {record.region}" if record.region else ""
+        message = f"Waking machine {record.keep!r}, a {record.flavor}{where} at {record.site}"
+        await self._allocate(job, message, deadline, record.site, None, record.name)
+
+    async def _allocate(
+        self,
+        job: Job,
+        message: str,
+        deadline: dt.datetime | None,
+        site: str,
+        node: str | None,
+        partition: str | None,
+    ) -> None:
         await self._store.update_job(
             job,
-            event,
+            EventDraft(message, reason="placed"),
             state=JobState.ALLOCATING,
-            site=placement.site,
-            node=placement.node,
+            site=site,
+            node=node,
             partition=partition,
             username=job.spec.username or job.owner,
             reserved=self.need(job),
@@ -202,28 +276,64 @@ class Placer:
         )
         self._wake(job.id)
 
-    async def _record_partition(
-        self, job: Job, placement: Placement, now: dt.datetime, deadline: dt.datetime | None
-    ) -> str:
-        """Write the intent; its name is the same however often this is done for the attempt."""
-        name = f"skyport-{self._core_id[:8]}-{job.id.replace('-', '')[:12]}-{job.attempt}"
-        await self._store.put_partition(
-            PartitionRecord(
-                name=name,
-                site=placement.site,
-                job_id=job.id,
-                owner=job.spec.username or job.owner,
-                flavor=placement.flavor or "",
-                created_at=now,
-                state_since=now,
-                deadline=deadline,
-            )
+    def _deadline(self, job: Job, *, elastic: bool) -> dt.datetime | None:
+        seconds = self._settings.deadline(
+            JobState.ALLOCATING, start_timeout=job.spec.start_timeout, elastic=elastic
         )
-        return name
+        now = dt.datetime.now(dt.timezone.utc)
+        return None if seconds is None else now + dt.timedelta(seconds=seconds)
+
+    async def _record_partition(self, job: Job, offer: Offer, deadline: dt.datetime | None) -> str:
+        """Write the intent, under a name that no partition had before."""
+        stem = f"skyport-{self._core_id[:8]}-{job.id.replace('-', '')[:12]}"
+        number = job.attempt
+        while await self._store.get_partition(f"{stem}-{number}") is not None:
+            number += 1
+        now = dt.datetime.now(dt.timezone.utc)
+        record = PartitionRecord(
+            name=f"{stem}-{number}",
+            site=offer.site,
+            job_id=job.id,
+            owner=job.owner,
+            flavor=offer.flavor,
+            created_at=now,
+            state_since=now,
+            region=offer.region,
+            zone=offer.zone,
+            spot=offer.spot,
+            price=offer.price,
+            image=job.spec.image or "",
+            max_price=job.spec.max_price,
+            keep=job.spec.keep or "",
+            deadline=deadline,
+        )
+        return (await self._store.put_partition(record)).name
+
+    def _described(self, offer: Offer) -> str:
+        """Size, place, kind and price of what is made."""
+        snapshot = self._sites.snapshot(offer.site)
+        currency = next(
+            (
+                flavor.currency
+                for flavor in (snapshot.flavors if snapshot else ())
+                if flavor.name == offer.flavor
+            ),
+            "USD",
+        )
+        terms = ["spot"] if offer.spot else []
+        if offer.price is not None:
+            amount = money(offer.price)
+            price = f"${amount}" if currency == "USD" else f"{amount} {currency}"
+            terms.append(f"{price} per hour")
+        where = place_of(dataclasses.replace(offer, spot=False))
+        bracket = f" ({', '.join(terms)})" if terms else ""
+        return f"{offer.flavor}{where} at {offer.site}{bracket}"
 
     async def _refuse(self, job: Job, refusal: Impossible) -> None:
-        failure = Failure("impossible", refusal.reason, refusal.hint)
-        event = EventDraft(refusal.reason, reason="impossible", hint=refusal.hint)
+        await self._fail(job, Failure("impossible", refusal.reason, refusal.hint))
+
+    async def _fail(self, job: Job, failure: Failure) -> None:
+        event = EventDraft(failure.message, reason=failure.reason, hint=failure.hint)
         await self._store.update_job(
             job,
             event,

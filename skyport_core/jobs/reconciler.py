@@ -13,10 +13,12 @@ from skyport_gates.gate import GateError, PartitionNotFound
 from ..model import EventDraft, Failure, Job, JobState
 from ..ssh.errors import NodeError
 from ..store import Conflict, JobChanges
-from ..workqueue import WorkQueue
-from .allocating import allocate, requeue
+from ..workqueue import WorkQueue, serve
+from .allocating import allocate, overdue
 from .collecting import abandon, clean_up, collect
 from .context import JobContext
+from .evicting import taken
+from .requeue import requeue
 from .running import watch
 from .staging import stage
 from .starting import start
@@ -54,8 +56,7 @@ class JobReconciler:
         self._context = context
         self._queue = queue
         self._replan = replan
-        self._phases: dict[str, asyncio.Task[Step]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._phases: dict[str, tuple[Job, asyncio.Task[Step]]] = {}
         self.log = context.log
 
     async def recover(self) -> None:
@@ -68,38 +69,32 @@ class JobReconciler:
 
     async def run(self) -> None:
         """Serve the queue until cancelled."""
-        try:
-            while True:
-                job_id = await self._queue.get()
-                task = asyncio.create_task(self._serve(job_id), name=f"job {job_id}")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-        finally:
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await serve(self._queue, self._reconcile, what="job", stale=Conflict, log=self.log)
 
     def wake(self, job_id: str) -> None:
         """Have the job looked at soon."""
         self._queue.add(job_id)
 
-    def interrupt(self, job_id: str) -> None:
-        """Break off the phase that the job is in, so that a new target is seen at once."""
-        self._queue.add(job_id)
-        phase = self._phases.get(job_id)
-        if phase is not None:
-            phase.cancel()
+    def cancelled(self, job_id: str) -> None:
+        """Break off the phase that the job is in, so that its new target is seen at once.
 
-    async def _serve(self, job_id: str) -> None:
-        try:
-            await self._reconcile(job_id)
-        except Conflict:
-            self._queue.add(job_id)
-        except Exception:
-            self.log.exception("Job %s: unexpected error; trying again", job_id)
-            self._queue.retry(job_id)
-        finally:
-            self._queue.done(job_id)
+        Only what brings its results home at its end goes on.
+        """
+        self._break_off(job_id, lambda job: job.target is JobState.RUNNING)
+
+    def warned(self, job_id: str) -> None:
+        """The job's machine is to be taken away: break off all but the saving of results."""
+        self._break_off(job_id, lambda job: job.state is not JobState.COLLECTING)
+
+    def bereft(self, job_id: str) -> None:
+        """The job's machine is gone: break off whatever waits for it."""
+        self._break_off(job_id, lambda job: True)
+
+    def _break_off(self, job_id: str, whether: Callable[[Job], bool]) -> None:
+        self._queue.add(job_id)
+        job, phase = self._phases.get(job_id, (None, None))
+        if job is not None and phase is not None and whether(job):
+            phase.cancel()
 
     async def _reconcile(self, job_id: str) -> None:
         context = self._context
@@ -116,14 +111,18 @@ class JobReconciler:
         elif job.state is JobState.QUEUED:
             self._replan()
         else:
-            await self._apply(job, await self._phase(job, PHASES[job.state]))
+            step = await taken(job, context)
+            await self._apply(job, step or await self._phase(job, PHASES[job.state]))
 
     @staticmethod
     def _leave(job: Job) -> Step:
         if job.state is JobState.QUEUED:
             event = EventDraft("Cancelled before it was placed", reason="cancelled")
             return Step.to(job.target, event)
-        return Step.to(JobState.COLLECTING, EventDraft("Stopping", reason="stopping"))
+        # Nothing of the job is on a node yet that was made for it, and that may never let us in.
+        unused = job.state is JobState.ALLOCATING and job.partition is not None
+        changes: JobChanges = {"node": None} if unused else {}
+        return Step.to(JobState.COLLECTING, EventDraft("Stopping", reason="stopping"), changes)
 
     async def _phase(self, job: Job, phase: Phase) -> Step:
         """One call of a phase, within what is left of the state's deadline."""
@@ -131,7 +130,7 @@ class JobReconciler:
         if left is not None and left <= 0:
             return await self._overdue(job)
         task = asyncio.ensure_future(phase(job, self._context))
-        self._phases[job.id] = task
+        self._phases[job.id] = (job, task)
         try:
             done, _ = await asyncio.wait({task}, timeout=left)
             if not done:
@@ -158,12 +157,11 @@ class JobReconciler:
             self.log.warning("Job %s: %s did not answer while collecting", job.id, job.node)
             return await abandon(job, context)
         limit = self._limit(job, job.state) or 0.0
+        if job.state is JobState.ALLOCATING and job.partition is not None and job.node is not None:
+            limit = context.settings.boot_timeout
         message = OVERDUE[job.state].format(place=job.node or job.site, limit=limit)
         if job.state is JobState.ALLOCATING:
-            event = EventDraft(message, reason="allocate_timeout")
-            if job.site is not None and job.node is not None:
-                context.sites.suspect(job.site, job.node, message)
-            return await requeue(job, context, event)
+            return await overdue(job, context, message)
         reason = f"{job.state.value.lower()}_timeout"
         hint = "Start again; if it happens again, show the log to the admin."
         return Step.fail(Failure(reason, message, hint))
@@ -191,8 +189,10 @@ class JobReconciler:
             return await requeue(job, self._context, EventDraft(error.message, reason="node_gone"))
         if job.state is JobState.COLLECTING:
             return await abandon(job, self._context)
-        message = f"Site {job.site} no longer has the node that it made for the job"
-        return Step.fail(Failure("node_gone", message, "Start again."))
+        if job.partition is not None:
+            # Its record is the one to say what that means.
+            self._context.partitions.wake(job.partition)
+        return Step(retry=True)
 
     async def _already_told(self, job: Job, error: NodeError) -> bool:
         events = await self._context.store.events(job.id)
@@ -202,7 +202,7 @@ class JobReconciler:
         """Store the step; it is not interrupted half-way by a cancelled phase."""
         changes: JobChanges = {**step.changes}
         state = changes.get("state")
-        if state is not None:
+        if state is not None and "deadline" not in changes:
             changes["deadline"] = self._deadline(job, state, changes)
         if changes:
             job = await self._context.store.update_job(job, step.event, **changes)
@@ -217,6 +217,10 @@ class JobReconciler:
             self._queue.add_after(job.id, step.again)
         else:
             self._queue.forget(job.id)
+            # Whoever waits for others must still see its own time run out.
+            left = _seconds_left(job, self._context.now())
+            if left is not None and not job.state.final:
+                self._queue.add_after(job.id, max(left, 0.01))
 
     def _limit(self, job: Job, state: JobState) -> float | None:
         return self._context.settings.deadline(

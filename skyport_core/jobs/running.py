@@ -24,6 +24,9 @@ async def watch(job: Job, context: JobContext) -> Step:
     attachment.watch()
     lost_for = attachment.lost_for()
     if lost_for is not None:
+        if job.partition is not None:
+            # The site may know more than the silence says.
+            context.partitions.wake(job.partition)
         return _lost(job, context, lost_for)
     try:
         await attachment.open_forwards(job)

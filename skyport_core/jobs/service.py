@@ -48,10 +48,7 @@ class Jobs:
         job = await self._context.store.tombstone(job_id, owner, self._context.now())
         if job is None or job.state.final:
             return job
-        if job.state is JobState.COLLECTING:
-            self._reconciler.wake(job_id)
-        else:
-            self._reconciler.interrupt(job_id)
+        self._reconciler.cancelled(job_id)
         return job
 
     async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:

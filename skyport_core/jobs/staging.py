@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..model import EventDraft, Job, JobKind, JobState
 from ..ssh.errors import AddressInUse
 from ..ssh.runner import RunSpec
+from .results import restore
 from .step import Step
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ async def stage(job: Job, context: JobContext) -> Step:
     """
     attachment = await context.attachments.get(job)
     runner = attachment.runner
+    if job.partition is not None:
+        attachment.watch()
     ports = await attachment.open_forwards(job)
     listen = await attachment.open_listener(job)
     if ports != dict(job.forward_ports) or listen != job.listen:
@@ -33,6 +36,7 @@ async def stage(job: Job, context: JobContext) -> Step:
                 f"that node listens on port {job.spec.port} of all addresses; ask the admin."
             ),
         )
+    await restore(job, context, attachment)
     secrets = await context.store.secrets(job.id)
     prefix = attachment.connection.node.exec_prefix
     await runner.stage(_run_spec(job, secrets, await runner.job_dir(), prefix))

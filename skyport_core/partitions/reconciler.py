@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-import asyncio
-import datetime as dt
 import logging
+import time
 from collections.abc import Callable
+from pathlib import Path
 
-from skyport_gates.gate import (
-    GateError,
-    InvalidRequest,
-    NoCapacity,
-    Node,
-    NotAuthorized,
-    PartitionNotFound,
-    PartitionRequest,
-    PartitionStatus,
-    QuotaExceeded,
-    Throttled,
-)
+from skyport_gates.gate import GateError, Node, Throttled
 
-from ..model import PartitionRecord, PartitionState
+from ..model import JobState, PartitionRecord, PartitionState
+from ..settings import Settings
 from ..sites import Sites
 from ..store import Conflict, Store
-from ..workqueue import WorkQueue
+from ..workqueue import WorkQueue, serve
+from .steps import NOW, SOON, Again, Steps
 
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks at a partition that is being made or removed."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds between two looks at a partition on its way somewhere: they grow from one to the other.
+What the gate itself tells is looked at at once."""
 
-FINAL_ERRORS = (NoCapacity, QuotaExceeded, InvalidRequest, NotAuthorized)
-"""Errors of a creation after which the job must be placed elsewhere."""
+PLACING = 8
+"""Looks for which the record of a job that is still queued waits for it: it is being placed."""
 
 
 class PartitionReconciler:
-    """Moves partitions: REQUESTED → CREATING → READY, and from anywhere → DELETING → DELETED.
+    """Moves partitions to where their records want them, and watches over those that are there.
 
-    Parameters
-    ----------
-    core_id, user_ca
-        Written into every request: the tag of this core, and the key its logins are signed with.
-    wake_job
-        Called with the id of the job whose partition changed.
+    ::
+
+        REQUESTED → CREATING → READY → SUSPENDING → SUSPENDED
+                        ↑                                │
+                        └────────────────────────────────┘
+        from anywhere → DELETING → DELETED, or FAILED if it was no good
+
+    The parameters are those of :class:`~skyport_core.partitions.steps.Steps`.
     """
 
     def __init__(
         self,
         store: Store,
         sites: Sites,
+        settings: Settings,
         *,
         core_id: str,
         user_ca: str,
+        home: Path,
         wake_job: Callable[[str], None],
+        interrupt_job: Callable[[str], None],
         log: logging.Logger,
     ) -> None:
         self._store = store
         self._sites = sites
-        self._core_id = core_id
-        self._user_ca = user_ca
-        self._wake_job = wake_job
-        self._queue: WorkQueue[str] = WorkQueue()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._steps = Steps(
+            store,
+            sites,
+            settings,
+            core_id=core_id,
+            user_ca=user_ca,
+            home=home,
+            wake_job=wake_job,
+            interrupt_job=interrupt_job,
+            log=log,
+        )
+        self._queue: WorkQueue[str] = WorkQueue(max_delay=30.0)
+        self._looks: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+        self._asked: set[str] = set()
+        self._troubles: dict[str, str] = {}
         self.log = log
 
     async def recover(self) -> None:
@@ -69,144 +77,149 @@ class PartitionReconciler:
 
     async def run(self) -> None:
         """Serve the queue until cancelled."""
-        try:
-            while True:
-                name = await self._queue.get()
-                task = asyncio.create_task(self._serve(name), name=f"partition {name}")
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-        finally:
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await serve(self._queue, self._work, what="partition", stale=Conflict, log=self.log)
 
     def wake(self, name: str) -> None:
-        """Have the partition looked at soon."""
+        """Have the partition looked at now, and often for a while."""
+        self._looks.pop(name, None)
         self._queue.add(name)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, reason: str = "", error: str = "") -> None:
         """Have the partition deleted; stored at once, done in the background. Idempotent."""
+        await self._aim(name, lambda record: PartitionState.DELETED, reason, error)
+
+    async def give_back(
+        self, name: str, *, reason: str = "", error: str = "", unused: bool = False
+    ) -> PartitionRecord | None:
+        """Its job needs it no more: it is deleted, or sleeps if its owner keeps it. Idempotent.
+
+        Parameters
+        ----------
+        reason, error
+            Why, for programs and for people, if it is no good; an earlier reason stays.
+        unused
+            Nobody has logged in to it: there is nothing to keep on it yet.
+        """
+        return await self._aim(
+            name, lambda record: self._steps.rest(record, unused=unused), reason, error
+        )
+
+    async def claim(self, record: PartitionRecord) -> None:
+        """The job that a sleeping partition belongs to wants it awake."""
+        await self._store.update_partition(record, target=PartitionState.READY, reason="", error="")
+        self.wake(record.name)
+
+    async def _aim(
+        self,
+        name: str,
+        where: Callable[[PartitionRecord], PartitionState],
+        reason: str,
+        error: str,
+    ) -> PartitionRecord | None:
         while True:
             record = await self._store.get_partition(name)
-            if record is None or record.target is PartitionState.DELETED:
+            if record is None:
+                return None
+            target = where(record)
+            if record.target in (target, PartitionState.DELETED):
                 break
+            if not reason:
+                reason, error = record.reason, record.error
             try:
-                await self._store.update_partition(record, target=PartitionState.DELETED)
+                record = await self._steps.send(record, target, reason, error)
                 break
             except Conflict:
                 continue
-        self._queue.add(name)
+        self.wake(name)
+        return record
 
     async def nodes(self, record: PartitionRecord) -> tuple[Node, ...]:
         """The nodes of a READY partition, asked from its gate."""
         gate = self._sites.gates[record.site]
         return (await self._sites.call(record.site, gate.get(record.name))).nodes
 
-    async def _serve(self, name: str) -> None:
+    async def diagnose(self, record: PartitionRecord) -> str:
+        """What its machine printed while it booted, kept with its job's logs; "" if unknown."""
+        return await self._steps.diagnose(record)
+
+    def trouble(self, name: str) -> str:
+        """Why the site could not be asked for this partition the last time; "" if it could."""
+        return self._troubles.get(name, "")
+
+    async def _work(self, name: str) -> None:
+        held_up = self._not_before.get(name, 0.0) - time.monotonic()
+        if held_up > 0:
+            self._queue.add_after(name, held_up)
+            return
+        self._not_before.pop(name, None)
         try:
-            await self._reconcile(name)
-        except Conflict:
-            self._queue.add(name)
+            again = await self._reconcile(name)
         except Throttled as error:
+            self.log.info("Partition %s: %s", name, error)
+            self._not_before[name] = time.monotonic() + error.retry_after
             self._queue.add_after(name, error.retry_after)
         except GateError as error:
+            self._troubles[name] = error.message
             self.log.warning("Partition %s: %s", name, error, exc_info=error.__cause__)
             self._queue.retry(name)
-        except Exception:
-            self.log.exception("Partition %s: unexpected error; trying again", name)
-            self._queue.retry(name)
-        finally:
-            self._queue.done(name)
+        else:
+            self._troubles.pop(name, None)
+            self._queue.forget(name)
+            self._plan(name, again)
 
-    async def _reconcile(self, name: str) -> None:
+    def _plan(self, name: str, again: Again | None) -> None:
+        if again is None:
+            self._looks.pop(name, None)
+            self._asked.discard(name)
+        elif again is NOW:
+            self._looks.pop(name, None)
+            self._queue.add(name)
+        elif again.seconds is not None:
+            self._looks.pop(name, None)
+            self._queue.add_after(name, again.seconds)
+        else:
+            looks = self._looks.get(name, 0)
+            self._looks[name] = looks + 1
+            self._queue.add_after(name, min(LONGEST_PAUSE, FIRST_PAUSE * 1.3 ** min(looks, 50)))
+
+    async def _reconcile(self, name: str) -> Again | None:
         record = await self._store.get_partition(name)
         if record is None or record.state.final:
-            return
+            return None
         if record.site not in self._sites.gates:
             self.log.error("Partition %s: site %s is not configured any more", name, record.site)
-            self._queue.retry(name)
-            return
-        if record.target is not PartitionState.DELETED and await self._unwanted(record):
-            record = await self._store.update_partition(record, target=PartitionState.DELETED)
+            return SOON
+        if record.target is PartitionState.READY:
+            wanted = await self._wanted(record)
+            if wanted is None:
+                return SOON
+            if not wanted:
+                given_back = await self.give_back(name)
+                assert given_back is not None  # noqa: S101 (typing)
+                record = given_back
+        return await self._step(record)
+
+    async def _step(self, record: PartitionRecord) -> Again | None:
+        steps = self._steps
         if record.target is PartitionState.DELETED:
-            await self._delete(record)
-        elif record.state is PartitionState.REQUESTED:
-            await self._create(record)
-        elif record.state is PartitionState.CREATING:
-            await self._look(record)
+            again = await steps.delete(record, ask=record.name not in self._asked)
+            self._asked.add(record.name)
+            return again
+        if record.target is PartitionState.SUSPENDED:
+            return await steps.sleep(record)
+        if record.state is PartitionState.REQUESTED:
+            return await steps.create(record)
+        if record.state is PartitionState.CREATING:
+            return await steps.look(record)
+        if record.state is PartitionState.READY:
+            return await steps.watch(record)
+        return await steps.wake(record)
 
-    async def _unwanted(self, record: PartitionRecord) -> bool:
+    async def _wanted(self, record: PartitionRecord) -> bool | None:
+        """Whether a job lives that has it; None while that job may be just getting it."""
         job = await self._store.get_job(record.job_id)
-        return job is None or job.state.final or job.partition != record.name
-
-    async def _create(self, record: PartitionRecord) -> None:
-        request = PartitionRequest(
-            name=record.name,
-            flavor=record.flavor,
-            username=record.owner,
-            user_ca=self._user_ca,
-            tags={"skyport-core": self._core_id, "skyport-job": record.job_id},
-        )
-        gate = self._sites.gates[record.site]
-        if self._late(record):
-            await self._give_up(record, "it was not accepted in time")
-            return
-        try:
-            await self._sites.call(record.site, gate.create(request))
-        except FINAL_ERRORS as error:
-            self._block(record, error)
-            await self._give_up(record, error.message)
-            return
-        await self._store.update_partition(record, state=PartitionState.CREATING)
-        self._queue.forget(record.name)
-        self._queue.add(record.name)
-
-    async def _look(self, record: PartitionRecord) -> None:
-        gate = self._sites.gates[record.site]
-        try:
-            seen = await self._sites.call(record.site, gate.get(record.name))
-        except PartitionNotFound:
-            await self._give_up(record, "the site has lost it")
-            return
-        if seen.status is PartitionStatus.READY:
-            await self._store.update_partition(record, state=PartitionState.READY)
-            self._wake_job(record.job_id)
-        elif seen.status in (PartitionStatus.FAILED, PartitionStatus.DELETING):
-            if seen.error is not None:
-                self._block(record, seen.error)
-            await self._give_up(record, seen.error.message if seen.error else "it failed")
-        elif self._late(record):
-            await self._give_up(record, "it was not ready in time")
-        else:
-            self._queue.add_after(record.name, LOOK_INTERVAL)
-
-    def _block(self, record: PartitionRecord, error: GateError) -> None:
-        if isinstance(error, (NoCapacity, QuotaExceeded)):
-            self._sites.block(record.site, record.flavor, error.message)
-
-    async def _give_up(self, record: PartitionRecord, why: str) -> None:
-        await self._store.update_partition(
-            record, target=PartitionState.DELETED, error=f"{record.flavor}: {why}"
-        )
-        self._wake_job(record.job_id)
-        self._queue.add(record.name)
-
-    async def _delete(self, record: PartitionRecord) -> None:
-        """Ask for removal until a look shows it gone; a record never says so on hope."""
-        gate = self._sites.gates[record.site]
-        if record.state is not PartitionState.DELETING:
-            record = await self._store.update_partition(record, state=PartitionState.DELETING)
-        try:
-            await self._sites.call(record.site, gate.delete(record.name))
-            await self._sites.call(record.site, gate.get(record.name))
-        except PartitionNotFound:
-            final = PartitionState.FAILED if record.error else PartitionState.DELETED
-            await self._store.update_partition(record, state=final)
-            self._wake_job(record.job_id)
-            return
-        self._queue.add_after(record.name, LOOK_INTERVAL)
-
-    @staticmethod
-    def _late(record: PartitionRecord) -> bool:
-        now = dt.datetime.now(dt.timezone.utc)
-        return record.deadline is not None and record.deadline < now
+        if job is None or job.state.final:
+            return False
+        if job.partition is None and job.state is JobState.QUEUED:
+            return None if self._looks.get(record.name, 0) < PLACING else False
+        return job.partition == record.name

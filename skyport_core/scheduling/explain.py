@@ -1,15 +1,19 @@
-"""Why a job waits or cannot run, in words for its user."""
+"""Why a job waits, in words for its user."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import datetime as dt
+from collections import Counter
+from collections.abc import Collection
 
-from ..model import Resources
-from .inventory import Fit, Inventory, admits
-from .plan import Impossible, NodeState, Offer, PendingJob
+from .inventory import Fit, Inventory
+from .offers import Conditions, Trouble
+from .plan import Impossible, Offer, PendingJob
+from .refusals import Refusals
+from .words import name_of, place_of, wish
 
 MENTIONED = 3
-"""How many nodes a sentence names before it only counts the rest."""
+"""How many nodes, offers or reasons a sentence names before it only counts the rest."""
 
 
 class Explainer:
@@ -21,44 +25,40 @@ class Explainer:
         What there is.
     unknown_sites : collection of str
         Sites of which it is not known yet what they have.
+    now : datetime
+        The present.
     """
 
-    def __init__(self, inventory: Inventory, unknown_sites: Collection[str]) -> None:
-        self._places: list[NodeState | Offer] = [
-            *(pool.example for pool in inventory.pools),
-            *inventory.offers,
-        ]
+    def __init__(
+        self, inventory: Inventory, unknown_sites: Collection[str], now: dt.datetime
+    ) -> None:
+        self._conditions = inventory.conditions
+        self._now = now
         self._unknown_sites = sorted(unknown_sites)
+        self._refusals = Refusals(inventory)
         # Thousands of jobs may wait for the same thousand nodes to come up.
         self._troubles: dict[int, str] = {}
 
     def waiting(self, job: PendingJob, fit: Fit, *, ahead: int) -> str:
         """Why a job that may run some day does not run now; ``ahead`` jobs wait before it."""
-        wish = f"Waiting for {_wish(job)}"
+        text = f"Waiting for {wish(job)}"
         trouble = self._trouble(job, fit)
         if trouble:
-            return f"{wish}: {trouble}"
+            return f"{text}: {trouble}"
         if ahead == 0:
-            return f"{wish}: running jobs use them"
-        return f"{wish}: {'1 job is' if ahead == 1 else f'{ahead} jobs are'} ahead"
+            return f"{text}: running jobs use them"
+        return f"{text}: {'1 job is' if ahead == 1 else f'{ahead} jobs are'} ahead"
 
     def impossible(self, job: PendingJob, fit: Fit) -> Impossible | None:
         """Why a job can never run, or None when it may run some day."""
-        if self._unknown(job):
-            return None
-        if fit.pools or fit.offers:
-            return _all_excluded(job, fit)
-        if not self._places:
-            return Impossible(
-                job.id, "There are no nodes to run jobs on.", "An admin must configure a site."
-            )
-        admitted = [place for place in self._places if admits(place, job)]
-        if admitted:
-            return _too_large(job, admitted)
-        return _no_such_place(job, self._places)
+        return None if self._unknown(job) else self._refusals.find(job, fit)
 
     def _unknown(self, job: PendingJob) -> list[str]:
-        return [site for site in self._unknown_sites if job.site in (None, site)]
+        return [
+            site
+            for site in self._unknown_sites
+            if job.site in (None, site) and (job.sites is None or site in job.sites)
+        ]
 
     def _trouble(self, job: PendingJob, fit: Fit) -> str:
         """What keeps every place from being used, whoever is ahead; "" if one is up."""
@@ -79,108 +79,73 @@ class Explainer:
                     return ""
                 else:
                     troubles.append(seat.node.reason or f"{seat.node.name} is not available")
-        troubles += [_offer_trouble(job, offer) for offer in fit.offers]
+        troubles = _some(troubles) + self._offer_troubles(job, fit)
         unknown = self._unknown(job)
-        troubles += [f"the nodes of site {site} are not known yet" for site in unknown]
-        return _some(troubles)
-
-
-def _offer_trouble(job: PendingJob, offer: Offer) -> str:
-    name = f"{offer.flavor} at site {offer.site}"
-    if offer.key in job.excluded:
-        return f"{name} failed the job: {job.excluded[offer.key]}"
-    text = f"{name} is not available now"
-    return f"{text}: {offer.reason}" if offer.reason else text
-
-
-def _all_excluded(job: PendingJob, fit: Fit) -> Impossible | None:
-    failed = []
-    for key in _keys(fit):
-        if key not in job.excluded:
-            return None
-        failed.append(f"{key}: {job.excluded[key]}")
-    return Impossible(
-        job.id,
-        f"The job failed on every node that could hold it. {'; '.join(failed)}",
-        "Ask an admin to repair a node, or ask for another one.",
-    )
-
-
-def _keys(fit: Fit) -> Iterator[str]:
-    for pool in fit.pools:
-        yield from (seat.key for seat in pool.seats)
-    yield from (offer.key for offer in fit.offers)
-
-
-def _too_large(job: PendingJob, admitted: list[NodeState | Offer]) -> Impossible:
-    def size(place: NodeState | Offer) -> tuple[float, ...]:
-        total = place.total
-        gpus = total.gpus if job.need.gpus else 0
-        return gpus, total.cpus, total.memory
-
-    largest = max(admitted, key=lambda place: (size(place), place.site, _name(place)))
-    return Impossible(
-        job.id,
-        f"No node can hold {_wish(job)}: the largest is {_name(largest)} at site {largest.site}"
-        f" with {largest.total}.",
-        f"Ask for less: {_limits(job.need, largest.total)}.",
-    )
-
-
-def _limits(need: Resources, total: Resources) -> str:
-    limits = []
-    if need.cpus > total.cpus:
-        limits.append(f"at most {total.cpus:g} cpus")
-    if need.memory > total.memory:
-        limits.append(f"at most {total.memory} MiB")
-    if need.gpus > total.gpus:
-        limits.append(f"at most {total.gpus} gpus" if total.gpus else "no gpus")
-    return ", ".join(limits)
-
-
-def _no_such_place(job: PendingJob, places: list[NodeState | Offer]) -> Impossible:
-    sites = sorted({place.site for place in places})
-    if job.site is not None and job.site not in sites:
-        return Impossible(
-            job.id,
-            f"Site {job.site!r} has no nodes.",
-            f"Choose one of the sites {', '.join(sites)}.",
-        )
-    where = f" at site {job.site}" if job.site else ""
-    flavors = sorted({place.flavor for place in places if job.site in (None, place.site)})
-    if job.flavor is not None and job.flavor not in flavors:
-        return Impossible(
-            job.id,
-            f"There is no flavor {job.flavor!r}{where}.",
-            f"Choose one of the flavors {', '.join(flavors)}.",
-        )
-    flavor = f" of flavor {job.flavor}" if job.flavor else ""
-    return Impossible(
-        job.id,
-        f"No node{flavor}{where} carries the labels {_labels(job)}.",
-        "Ask for other labels, or none.",
-    )
-
-
-def _wish(job: PendingJob) -> str:
-    text = str(job.need)
-    if job.labels:
-        text += f" on a node with {_labels(job)}"
-    if job.flavor is not None:
-        text += f" of flavor {job.flavor}"
-    return f"{text} at site {job.site}" if job.site is not None else text
-
-
-def _labels(job: PendingJob) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sorted(job.labels.items()))
-
-
-def _name(place: NodeState | Offer) -> str:
-    return place.name if isinstance(place, NodeState) else place.flavor
-
-
-def _some(troubles: list[str]) -> str:
-    more = len(troubles) - MENTIONED
-    if more <= 0:
+        troubles += _some([f"the nodes of site {site} are not known yet" for site in unknown])
         return "; ".join(troubles)
-    return "; ".join(troubles[:MENTIONED]) + f"; and {more} more"
+
+    def _offer_troubles(self, job: PendingJob, fit: Fit) -> list[str]:
+        sites = [
+            f"site {site} cannot be used now: {self._conditions.closed[site].reason}"
+            for site in fit.closed_sites(job)
+        ]
+        offers = _OfferTroubles(self._now)
+        for offer in fit.open_offers(job):
+            failed = job.excluded.get(offer.key) if job.excluded else None
+            offers.add(offer, failed, self._conditions)
+        return sites + offers.sentences()
+
+
+class _OfferTroubles:
+    """Gathers why offers cannot be used: a few one by one, hundreds by their reasons."""
+
+    def __init__(self, now: dt.datetime) -> None:
+        self._now = now
+        self._count = 0
+        self._first: list[str] = []
+        self._reasons: Counter[str] = Counter()
+        self._until: dt.datetime | None = None
+
+    def add(self, offer: Offer, failed: str | None, conditions: Conditions) -> None:
+        """Take in an offer; ``failed`` says how it failed the job, if it did."""
+        trouble = None if failed is not None else conditions.trouble(offer)
+        self._count += 1
+        if failed is not None:
+            self._reasons[f"they failed the job: {failed}"] += 1
+        else:
+            trouble = trouble or Trouble("")
+            self._reasons[trouble.reason or "not available"] += 1
+            if trouble.until is not None:
+                self._until = min(trouble.until, self._until or trouble.until)
+        if self._count <= MENTIONED:
+            self._first.append(self._sentence(offer, failed, trouble))
+
+    def _sentence(self, offer: Offer, failed: str | None, trouble: Trouble | None) -> str:
+        name = f"{name_of(offer)}{place_of(offer)} at site {offer.site}"
+        if failed is not None:
+            return f"{name} failed the job: {failed}"
+        reason = f": {trouble.reason}" if trouble and trouble.reason else ""
+        again = self._again("it", trouble.until if trouble else None)
+        return f"{name} is not available now{reason}{again}"
+
+    def sentences(self) -> list[str]:
+        """What to say of them all."""
+        if self._count <= MENTIONED:
+            return self._first
+        reasons = [f"{reason} ({count})" for reason, count in self._reasons.most_common(MENTIONED)]
+        more = len(self._reasons) - len(reasons)
+        if more:
+            reasons.append(f"and {more} more reasons")
+        text = f"none of {self._count} offers is available now: {'; '.join(reasons)}"
+        return [text + self._again("the first", self._until)]
+
+    def _again(self, what: str, until: dt.datetime | None) -> str:
+        if until is None:
+            return ""
+        day = "" if until.date() == self._now.date() else "%Y-%m-%d "
+        return f"; {what} is tried again at {until.strftime(f'{day}%H:%M')} UTC"
+
+
+def _some(troubles: list[str]) -> list[str]:
+    more = len(troubles) - MENTIONED
+    return troubles if more <= 0 else [*troubles[:MENTIONED], f"and {more} more"]

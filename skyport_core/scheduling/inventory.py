@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from ..model import Resources
+from .offers import Conditions, Line, Offers, Wish, best_first, wish_of
 from .plan import NodeState, Offer, PendingJob
 
-Shape = tuple[Resources, "str | None", "str | None", "frozenset[tuple[str, str]]"]
-"""What decides which nodes could ever hold a job: need, site, flavor and labels."""
+Shape = tuple[Resources, Wish, "float | None"]
+"""What decides which nodes and offers could ever hold a job: need, wish and highest price."""
 
 
 def shape_of(job: PendingJob) -> Shape:
     """The job's shape; jobs of one shape have the same :class:`Fit`."""
-    return job.need, job.site, job.flavor, frozenset(job.labels.items())
+    return job.need, wish_of(job), job.max_price
 
 
 class Seat:
@@ -52,7 +52,7 @@ class Seat:
 
 
 class Pool:
-    """Nodes that are alike: same site, flavor, size, and labels that matter.
+    """Nodes that are alike: same site, flavor, size, price, and labels that matter.
 
     What fits one of them when it is empty fits all. The seats that may be used lie in a heap by
     rank (least loaded first). A rank only grows during a plan, so an entry whose rank is out of
@@ -103,33 +103,70 @@ class Pool:
         heapq.heapify(self._heap)
 
 
-@dataclass
 class Fit:
     """What could hold the jobs of one shape, if it were empty, up and not excluded.
 
-    ``open`` are the pools of ``pools`` that are not exhausted yet; ``offers`` lie by price.
+    Parameters
+    ----------
+    pools : list of Pool
+        Nodes.
+    lines : list of Line
+        Offers, maybe too small or too dear ones among them.
+    conditions : Conditions
+        What keeps offers from being used.
     """
 
-    pools: list[Pool]
-    offers: list[Offer]
-    open: list[Pool] = field(default_factory=list)
+    def __init__(self, pools: list[Pool], lines: Sequence[Line], conditions: Conditions) -> None:
+        self.pools = pools
+        self._lines = lines
+        self._conditions = conditions
+        self._open = pools  # those that are not exhausted yet
+        self._best: tuple[Offer | None] | None = None
+
+    def offers(self, job: PendingJob) -> Iterator[Offer]:
+        """The offers that could hold the job, the best first."""
+        return best_first(self._lines, job)
 
     def best_seat(self, job: PendingJob) -> Seat | None:
         """Where to put the job now: sound nodes first, then such without GPUs, then by load."""
-        self.open = [pool for pool in self.open if not pool.exhausted]
-        seats = [seat for pool in self.open if (seat := pool.best(job)) is not None]
+        self._open = [pool for pool in self._open if not pool.exhausted]
+        seats = [seat for pool in self._open if (seat := pool.best(job)) is not None]
         return min(seats, key=lambda seat: _preference(seat, job), default=None)
 
     def best_offer(self, job: PendingJob) -> Offer | None:
-        """The cheapest offer that is available."""
-        return next(
-            (offer for offer in self.offers if offer.available and offer.key not in job.excluded),
-            None,
-        )
+        """The cheapest offer that can be used now."""
+        if job.excluded:
+            return self._find_offer(job)
+        # Offers have no end: what is the best for one is so for all that have no bad experience.
+        if self._best is None:
+            self._best = (self._find_offer(job),)
+        return self._best[0]
+
+    def open_offers(self, job: PendingJob) -> Iterator[Offer]:
+        """Those of :meth:`offers` whose site is not closed."""
+        closed = self._conditions.closed
+        if not closed:
+            return self.offers(job)
+        return best_first([line for line in self._lines if line.site not in closed], job)
+
+    def closed_sites(self, job: PendingJob) -> list[str]:
+        """The closed sites that would have an offer for the job."""
+        closed = {
+            site: [line for line in self._lines if line.site == site]
+            for site in self._conditions.closed
+        }
+        return sorted(site for site, lines in closed.items() if any(best_first(lines, job)))
+
+    def _find_offer(self, job: PendingJob) -> Offer | None:
+        trouble = self._conditions.trouble
+        for offer in self.open_offers(job):
+            if trouble(offer) is None and not (job.excluded and offer.key in job.excluded):
+                return offer
+        return None
 
     def hold(self, excluded: Mapping[str, str]) -> None:
         """Keep all nodes that could hold the job from later jobs."""
-        for pool in self.open:
+        for pool in self._open:
             pool.hold(excluded)
 
 
@@ -142,9 +179,14 @@ class Inventory:
     """All nodes and offers, with what fits which shape worked out once."""
 
     def __init__(
-        self, queue: Sequence[PendingJob], nodes: Sequence[NodeState], offers: Sequence[Offer]
+        self,
+        queue: Sequence[PendingJob],
+        nodes: Sequence[NodeState],
+        offers: Offers,
+        conditions: Conditions,
     ) -> None:
-        self.offers = sorted(offers, key=_offer_rank)
+        self.offers = offers
+        self.conditions = conditions
         # Labels that no job asks for do not make nodes different.
         self.pools = _pools(nodes, {label for job in queue for label in job.labels.items()})
         self._fits: dict[Shape, Fit] = {}
@@ -157,35 +199,39 @@ class Inventory:
             pools = [
                 pool
                 for pool in self.pools
-                if admits(pool.example, job) and job.need.fits_in(pool.example.total)
+                if admits_node(pool.example, job)
+                and job.need.fits_in(pool.example.total)
+                and (job.max_price is None or (pool.example.price or 0.0) <= job.max_price)
             ]
-            offers = [
-                offer
-                for offer in self.offers
-                if admits(offer, job) and job.need.fits_in(offer.total)
-            ]
-            fit = self._fits[shape] = Fit(pools, offers, open=pools)
+            fit = self._fits[shape] = Fit(pools, self.offers.lines(job), self.conditions)
         return fit
 
 
-def admits(place: NodeState | Offer, job: PendingJob) -> bool:
-    """Whether site, flavor and labels are what the job asks for, whatever the size."""
+def admits_node(node: NodeState, job: PendingJob) -> bool:
+    """Whether a fixed node is of the kind that the job asks for, whatever its size and price.
+
+    It lies in no region, is never taken back, and cannot sleep.
+    """
     return (
-        job.site in (None, place.site)
-        and job.flavor in (None, place.flavor)
-        and all(place.labels.get(name) == value for name, value in job.labels.items())
+        job.site in (None, node.site)
+        and (job.sites is None or node.site in job.sites)
+        and job.flavor in (None, node.flavor)
+        and job.region is None
+        and job.zone is None
+        and not job.spot
+        and not job.keep
+        and all(node.labels.get(name) == value for name, value in job.labels.items())
     )
 
 
 def _pools(nodes: Iterable[NodeState], labels: Set[tuple[str, str]]) -> list[Pool]:
     pools: dict[object, Pool] = {}
     for node in sorted(nodes, key=lambda node: (node.site, node.name)):
-        alike = (node.site, node.flavor, node.total, frozenset(node.labels.items() & labels))
+        alike = (
+            *(node.site, node.flavor, node.total, node.price),
+            frozenset(node.labels.items() & labels),
+        )
         if alike not in pools:
             pools[alike] = Pool(node)
         pools[alike].add(node)
     return list(pools.values())
-
-
-def _offer_rank(offer: Offer) -> tuple[float, bool, str, str]:
-    return offer.price or 0.0, offer.total.gpus > 0, offer.site, offer.flavor

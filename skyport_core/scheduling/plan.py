@@ -49,7 +49,7 @@ class NodeState:
         return f"{self.site}/{self.name}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Offer:
     """A node that a site would make on demand, as many as are asked for.
 
@@ -65,6 +65,8 @@ class Offer:
         Where it would be; "" when the site does not ask.
     spot
         Whether the site may take it back.
+    suspendable
+        Whether it can sleep, so that its owner may keep it.
     """
 
     site: str
@@ -78,6 +80,7 @@ class Offer:
     region: str = ""
     zone: str = ""
     spot: bool = False
+    suspendable: bool = False
 
     @property
     def key(self) -> str:
@@ -107,6 +110,10 @@ class PendingJob:
         Only spot offers (True), never these (False), or either (None).
     max_price
         No offer that costs more per hour.
+    sites
+        Only at one of these, since they have what else the job asks for; None: anywhere.
+    keep
+        Only on a node that can sleep.
     labels
         All of these its node must carry.
     excluded
@@ -123,6 +130,8 @@ class PendingJob:
     zone: str | None = None
     spot: bool | None = False
     max_price: float | None = None
+    sites: frozenset[str] | None = None
+    keep: bool = False
     labels: Mapping[str, str] = field(default_factory=_nothing)
     excluded: Mapping[str, str] = field(default_factory=_nothing)
 

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from .explain import Explainer
 from .inventory import Fit, Inventory
-from .plan import Impossible, NodeState, Offer, PendingJob, Placement, Timetable, Waiting
+from .offers import FAIR, Conditions, Offers
+from .plan import Impossible, NodeState, PendingJob, Placement, Timetable, Waiting
 
 
 class Policy(Protocol):
@@ -22,10 +23,11 @@ class Policy(Protocol):
         self,
         queue: Sequence[PendingJob],
         nodes: Sequence[NodeState],
-        offers: Sequence[Offer],
+        offers: Offers,
         now: dt.datetime,
         *,
         unknown_sites: Collection[str] = (),
+        conditions: Conditions = FAIR,
     ) -> Timetable:
         """Decide about every job of the queue.
 
@@ -38,6 +40,8 @@ class Policy(Protocol):
         unknown_sites : collection of str
             Sites whose nodes and offers are not known yet: a job that may run there is never
             impossible.
+        conditions : Conditions
+            What keeps offers from being used at present.
         """
         ...
 
@@ -56,14 +60,15 @@ class FCFS:
         self,
         queue: Sequence[PendingJob],
         nodes: Sequence[NodeState],
-        offers: Sequence[Offer],
+        offers: Offers,
         now: dt.datetime,
         *,
         unknown_sites: Collection[str] = (),
+        conditions: Conditions = FAIR,
     ) -> Timetable:
         """See :meth:`Policy.plan`."""
-        inventory = Inventory(queue, nodes, offers)
-        explainer = Explainer(inventory, unknown_sites)
+        inventory = Inventory(queue, nodes, offers, conditions)
+        explainer = Explainer(inventory, unknown_sites, now)
         placements: list[Placement] = []
         waiting: list[Waiting] = []
         hopeless: list[Impossible] = []
@@ -84,8 +89,8 @@ def _place(job: PendingJob, fit: Fit) -> Placement | None:
     seat = fit.best_seat(job)
     if seat is not None:
         seat.take(job.need)
-        return Placement(job.id, seat.node.site, seat.node.name, None)
+        return Placement(job.id, seat.node.site, node=seat.node.name)
     offer = fit.best_offer(job)
     if offer is not None:
-        return Placement(job.id, offer.site, None, offer.flavor)
+        return Placement(job.id, offer.site, offer=offer)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,14 @@ import asyncssh
 from .errors import DiskFull, StagingFailed
 
 READ_SIZE = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file on the node: bytes and permission bits."""
+
+    size: int
+    mode: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ async def download(
     destination: Path,
     limit: int,
 ) -> list[PurePosixPath]:
-    """Bring regular files below ``folder`` home, keeping their relative paths.
+    """Bring regular files below ``folder`` home, keeping their relative paths and modes.
 
     Links are followed only as far as they stay inside ``folder``; a folder that matches is
     brought as a whole.
@@ -96,11 +105,11 @@ async def download(
                 permanent=True,
             )
     base = str(await sftp.realpath(folder))
-    found: dict[str, int] = {}
+    found: dict[str, _Found] = {}
     for pattern in patterns:
         for name in await _matches(sftp, f"{base}/{pattern}"):
             await _gather_files(sftp, base, name, found)
-            if sum(found.values()) > limit:
+            if sum(file.size for file in found.values()) > limit:
                 raise StagingFailed(
                     f"The outputs are larger than {limit // 2**20} MiB.",
                     reason="outputs_too_large",
@@ -123,7 +132,7 @@ async def _matches(sftp: asyncssh.SFTPClient, pattern: str) -> list[str]:
 
 
 async def _gather_files(
-    sftp: asyncssh.SFTPClient, base: str, path: str, found: dict[str, int]
+    sftp: asyncssh.SFTPClient, base: str, path: str, found: dict[str, _Found]
 ) -> None:
     if path in found:
         return
@@ -133,14 +142,15 @@ async def _gather_files(
     attributes = await sftp.stat(path)
     kind = stat.S_IFMT(attributes.permissions or 0)
     if kind == stat.S_IFREG:
-        found[path] = attributes.size or 0
+        mode = stat.S_IMODE(attributes.permissions or 0o600) & 0o777
+        found[path] = _Found(attributes.size or 0, mode)
     elif kind == stat.S_IFDIR and real == path:
         for entry in await sftp.listdir(path):
             if entry not in (".", ".."):
                 await _gather_files(sftp, base, f"{path}/{entry}", found)
 
 
-async def _fetch(sftp: asyncssh.SFTPClient, path: str, target: Path, limit: int) -> None:
+async def _fetch(sftp: asyncssh.SFTPClient, path: str, target: Path, found: _Found) -> None:
     """Copy one file; it appears whole or not at all, and never grows past what was counted."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.part")
@@ -148,15 +158,89 @@ async def _fetch(sftp: asyncssh.SFTPClient, path: str, target: Path, limit: int)
         async with sftp.open(path, "rb") as source:
             with draft.open("wb") as file:
                 position = 0
-                while position < limit:
-                    data = _bytes(await source.read(min(READ_SIZE, limit - position), position))
+                while position < found.size:
+                    count = min(READ_SIZE, found.size - position)
+                    data = _bytes(await source.read(count, position))
                     if not data:
                         break
                     await asyncio.to_thread(file.write, data)
                     position += len(data)
+        # The core itself must be able to read it.
+        draft.chmod(found.mode | 0o400)
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+async def restore(sftp: asyncssh.SFTPClient, source: Path, folder: str) -> int:
+    """Bring what :func:`download` fetched back to a node, each file with its mode.
+
+    Links on the node are replaced, not followed: nothing outside ``folder`` is touched.
+
+    Parameters
+    ----------
+    source : Path
+        Folder at the core; only regular files in it count.
+    folder : str
+        Folder on the node; made if missing.
+
+    Returns
+    -------
+    int
+        How many files were brought.
+
+    Raises
+    ------
+    StagingFailed
+        A folder on the node is a link that leads elsewhere.
+    """
+    files = await asyncio.to_thread(_regular_files, source)
+    if not files:
+        return 0
+    await sftp.makedirs(folder, exist_ok=True)
+    base = str(await sftp.realpath(folder))
+    for parent in sorted({parent for path in files for parent in path.parents}):
+        place = str(PurePosixPath(base, *parent.parts))
+        await sftp.makedirs(place, exist_ok=True)
+        if str(await sftp.realpath(place)) != place:
+            raise StagingFailed(
+                f"The folder {parent} of the working directory is a link that leads elsewhere.",
+                reason="unsafe_output",
+                permanent=True,
+            )
+    for path in files:
+        await _put(sftp, source / path, str(PurePosixPath(base, *path.parts)))
+    return len(files)
+
+
+def total_size(source: Path) -> int:
+    """Bytes that :func:`restore` would bring."""
+    return sum((source / path).stat().st_size for path in _regular_files(source))
+
+
+def _regular_files(source: Path) -> list[Path]:
+    found = (path for path in source.rglob("*") if path.is_file() and not path.is_symlink())
+    return sorted(path.relative_to(source) for path in found if not _is_draft(path))
+
+
+def _is_draft(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+async def _put(sftp: asyncssh.SFTPClient, source: Path, path: str) -> None:
+    """Copy one file; it appears whole or not at all."""
+    parent, _, name = path.rpartition("/")
+    draft = f"{parent}/.{name}.part"
+    attributes = asyncssh.SFTPAttrs(permissions=0o600)
+    if await sftp.islink(draft):
+        await sftp.remove(draft)
+    async with sftp.open(draft, "wb", attributes) as target:
+        with source.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            while data := await asyncio.to_thread(file.read, READ_SIZE):
+                await target.write(data)
+        await target.chmod(mode)
+    await sftp.posix_rename(draft, path)
 
 
 def _bytes(data: bytes | str) -> bytes:

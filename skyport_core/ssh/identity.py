@@ -59,13 +59,18 @@ class SSHIdentity:
         OSError, asyncssh.KeyImportError
             The key cannot be read or written.
         """
-        path = home / "ssh" / "ca"
+        path = _path(home)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.chmod(0o700)
         if not path.exists():
             _write_new_key(path)
         path.chmod(0o600)
         return cls(asyncssh.read_private_key(path), name=name)
+
+    @staticmethod
+    def exists(home: Path) -> bool:
+        """Whether this home has an authority already."""
+        return _path(home).exists()
 
     @property
     def user_ca(self) -> str:
@@ -113,6 +118,10 @@ class SSHIdentity:
             permit_user_rc=False,
         )
         return _Login([(self._key, certificate)], expires)
+
+
+def _path(home: Path) -> Path:
+    return home / "ssh" / "ca"
 
 
 def _write_new_key(path: Path) -> None:

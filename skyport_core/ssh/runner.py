@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import re
 import shlex
@@ -249,12 +250,35 @@ class Runner:
         list of PurePosixPath
             The relative paths of what was brought.
         """
-        home = (await self.job_dir()).removesuffix(f"/.skyport/jobs/{self.job_id}")
-        folder = str(PurePosixPath(home, _below_home(workdir)))
+        folder = await self._workdir(workdir)
         async with self._sftp() as sftp:
             if not await sftp.isdir(folder):
                 return []
             return await files.download(sftp, folder, patterns, destination, limit)
+
+    async def restore(self, source: Path, *, workdir: str = "") -> int:
+        """Bring what :meth:`collect` saved on another node into the working directory.
+
+        Parameters
+        ----------
+        source : Path
+            Folder at the core.
+        workdir : str
+            The job's working directory, as in its :class:`RunSpec`; made if missing.
+
+        Returns
+        -------
+        int
+            How many files were brought.
+        """
+        folder = await self._workdir(workdir)
+        size = await asyncio.to_thread(files.total_size, source)
+        async with self._sftp(size) as sftp:
+            return await files.restore(sftp, source, folder)
+
+    async def _workdir(self, workdir: str) -> str:
+        home = (await self.job_dir()).removesuffix(f"/.skyport/jobs/{self.job_id}")
+        return str(PurePosixPath(home, _below_home(workdir)))
 
     async def remove(self) -> None:
         """Delete the job's folder on the node; afterwards it is certain to be gone.

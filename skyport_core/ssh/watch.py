@@ -1,11 +1,13 @@
-"""Hearing at once that jobs ended: one channel a connection, no polling on either side."""
+"""Hearing at once what happens on a node: one channel a connection, no polling on either side."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 RETRY_FIRST = 0.2
 RETRY_MAX = 30.0
 READY = "skyport-watch ready"
+NOTICE = re.compile(r"notice preempt ([0-9]{1,12})")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The site takes the node back at ``end`` (seconds since the epoch)."""
+
+    end: float
 
 
 class Watcher:
@@ -28,12 +38,16 @@ class Watcher:
     ended, and dies with its connection. A callback is fired when its job ended, and after every
     reconnect, since an end may have been missed while nobody listened. So it means "look at the
     job's status now", not more.
+
+    Into the same FIFO a program of the site's may write ``notice preempt EPOCH``: the node goes at
+    that second (see :class:`skyport_gates.gate.Spot`). It may say so several times.
     """
 
     def __init__(self, connection: NodeConnection, log: logging.Logger) -> None:
         self._connection = connection
         self._log = log
         self._subscribers: dict[str, list[Callable[[], None]]] = {}
+        self._notice_subscribers: list[Callable[[Notice], None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, job_id: str, callback: Callable[[], None]) -> Callable[[], None]:
@@ -56,9 +70,23 @@ class Watcher:
 
         return unsubscribe
 
+    def on_notice(self, callback: Callable[[Notice], None]) -> Callable[[], None]:
+        """Fire ``callback`` when the node is to be taken away; the result ends that.
+
+        Notices are heard as long as somebody subscribes to a job.
+        """
+        self._notice_subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._notice_subscribers:
+                self._notice_subscribers.remove(callback)
+
+        return unsubscribe
+
     async def close(self) -> None:
         """Stop listening; subscribers hear nothing more."""
         self._subscribers.clear()
+        self._notice_subscribers.clear()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -102,6 +130,8 @@ class Watcher:
                 if word == READY:
                     ready = True
                     self._fire(list(self._subscribers))
+                elif notice := NOTICE.fullmatch(word):
+                    self._warn(Notice(float(notice.group(1))))
                 else:
                     self._fire([word])
             if not ready:
@@ -112,6 +142,13 @@ class Watcher:
         finally:
             process.close()
         return ready
+
+    def _warn(self, notice: Notice) -> None:
+        for callback in tuple(self._notice_subscribers):
+            try:
+                callback(notice)
+            except Exception:
+                self._log.exception("A listener for notices of %s failed.", self._connection)
 
     def _fire(self, job_ids: list[str]) -> None:
         for job_id in job_ids:

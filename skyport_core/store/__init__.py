@@ -9,6 +9,7 @@ from .errors import (
     Tombstoned,
     WrongSecretKey,
 )
+from .gates import GateMemory
 from .records import JobChanges, PartitionChanges
 from .schema import upgrade_db
 from .store import Store
@@ -18,6 +19,7 @@ __all__ = [
     "Conflict",
     "DatabaseUnusable",
     "Different",
+    "GateMemory",
     "JobChanges",
     "PartitionChanges",
     "Store",

@@ -43,16 +43,31 @@ class Partitions(Part):
 
     @uninterrupted
     async def list_partitions(
-        self, *, active: bool = False, site: str | None = None, job_id: str | None = None
+        self,
+        *,
+        active: bool = False,
+        site: str | None = None,
+        job_id: str | None = None,
+        owner: str | None = None,
+        keep: str | None = None,
     ) -> list[PartitionRecord]:
-        """Records by age, oldest first; ``active``: only those not known to be gone."""
+        """Records by age, oldest first.
+
+        Parameters
+        ----------
+        active : bool
+            Only those not known to be gone.
+        site, job_id, owner, keep
+            Only records that match all that are given; ``keep`` is a name, or "" for those that
+            go with their jobs.
+        """
         query = sa.select(partitions).order_by(partitions.c.created_at, partitions.c.name)
         if active:
             query = query.where(partitions.c.state.not_in(_GONE))
-        if site is not None:
-            query = query.where(partitions.c.site == site)
-        if job_id is not None:
-            query = query.where(partitions.c.job_id == job_id)
+        wanted = {"site": site, "job_id": job_id, "owner": owner, "keep": keep}
+        for column, value in wanted.items():
+            if value is not None:
+                query = query.where(partitions.c[column] == value)
         async with self._database.read() as connection:
             return [partition_of(row) for row in await connection.execute(query)]
 

@@ -50,7 +50,11 @@ class PartitionChanges(TypedDict, total=False):
 
     state: PartitionState
     target: PartitionState
+    job_id: str
+    keep: str
+    price: float | None
     deadline: dt.datetime | None
+    reason: str
     error: str
 
 

@@ -10,16 +10,17 @@ from . import schema
 from .base import uninterrupted
 from .database import Database
 from .events import Events
+from .gates import GateTexts
 from .jobs import Jobs
 from .partitions import Partitions
-from .tables import drains, job_secrets, meta
+from .tables import drains, gate_data, job_secrets, meta
 from .vault import Vault, keyring
 
 _DIGEST_KEY = "digest_key"
 
 
-class Store(Jobs, Events, Partitions):
-    """Jobs, events, secrets, partitions and drains in one database.
+class Store(Jobs, Events, Partitions, GateTexts):
+    """Jobs, events, secrets, partitions, drains and what gates remember in one database.
 
     Made by :meth:`open`. Every method is one transaction: it happens entirely or not at all, also
     when the process is killed in its midst; it is carried on when its caller is cancelled. All
@@ -107,12 +108,14 @@ class Store(Jobs, Events, Partitions):
             await connection.execute(
                 sa.update(meta).where(meta.c.key == _DIGEST_KEY).values(value=rotated)
             )
-            for row in (await connection.execute(sa.select(job_secrets))).all():
-                await connection.execute(
-                    sa.update(job_secrets)
-                    .where(job_secrets.c.job_id == row.job_id)
-                    .values(token=self._vault.rotate(row.token))
-                )
+            for table in (job_secrets, gate_data):
+                await self._rotate_tokens(connection, table)
+
+    async def _rotate_tokens(self, connection: AsyncConnection, table: sa.Table) -> None:
+        for row in (await connection.execute(sa.select(table))).all():
+            this = [column == row._mapping[column.name] for column in table.primary_key]
+            token = self._vault.rotate(row.token)
+            await connection.execute(sa.update(table).where(*this).values(token=token))
 
 
 async def _read_meta(connection: AsyncConnection, key: str) -> str | None:

@@ -157,9 +157,26 @@ partitions = sa.Table(
     sa.Column("state_since", UTCDateTime, nullable=False),
     sa.Column("state", sa.Text, nullable=False, index=True),
     sa.Column("target", sa.Text, nullable=False),
+    sa.Column("region", sa.Text, nullable=False, server_default=""),
+    sa.Column("zone", sa.Text, nullable=False, server_default=""),
+    sa.Column("spot", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("price", sa.Double),
+    sa.Column("image", sa.Text, nullable=False, server_default=""),
+    sa.Column("max_price", sa.Double),
+    sa.Column("keep", sa.Text, nullable=False, server_default=""),
     sa.Column("deadline", UTCDateTime),
+    sa.Column("reason", CleanText, nullable=False, server_default=""),
     sa.Column("error", CleanText, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Index(None, "owner", "keep"),
+)
+
+gate_data = sa.Table(
+    "gate_data",
+    metadata,
+    sa.Column("site", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("token", sa.LargeBinary, nullable=False),
 )
 
 drains = sa.Table(

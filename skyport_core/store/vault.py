@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import secrets
+from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -76,6 +77,23 @@ class Vault:
                 "The secrets of a job were written under another secret key, or were damaged."
             ) from error
         return JobSecrets.model_validate_json(text)
+
+    async def seal_text(self, text: str) -> bytes:
+        """Encrypt a text. Off the event loop: it may be large."""
+        return await asyncio.to_thread(lambda: self._keys.encrypt(text.encode()))
+
+    async def unseal_texts(self, tokens: Sequence[bytes]) -> list[str]:
+        """Decrypt what :meth:`seal_text` made; WrongSecretKey if a key is not among ours."""
+
+        def decrypt() -> list[str]:
+            return [self._keys.decrypt(token).decode() for token in tokens]
+
+        try:
+            return await asyncio.to_thread(decrypt)
+        except InvalidToken as error:
+            raise WrongSecretKey(
+                "What a gate remembers was written under another secret key, or was damaged."
+            ) from error
 
     def rotate(self, token: bytes) -> bytes:
         """Encrypt anew under the first key."""

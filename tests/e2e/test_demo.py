@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -11,11 +10,11 @@ from pathlib import Path
 import aiohttp
 import psutil
 import pytest
-from playwright.async_api import Page, expect
-from playwright.async_api import TimeoutError as PlaywrightTimeout
+from playwright.async_api import expect
 
 from skyport_core.client import CoreClient
 from skyport_core.model import JobState
+from tests.e2e.lab_page import log_in, run_a_cell
 from tests.infra import attachments
 from tests.infra.browser import chromium, new_page, screenshot
 from tests.infra.ports import free_ports
@@ -62,32 +61,6 @@ async def _answers(url: str) -> bool:
         return False
 
 
-async def _log_in(page: Page, url: str, name: str) -> None:
-    await page.goto(f"{url}/hub/login")
-    await page.fill("input[name=username]", name)
-    await page.fill("input[name=password]", "any")
-    await page.click("#login_submit")
-
-
-async def _run_a_cell(page: Page) -> str:
-    await page.click(".jp-LauncherCard[data-category=Notebook] >> nth=0")
-    await page.wait_for_selector(
-        ".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000
-    )
-    cell = page.locator(".jp-Notebook .jp-CodeCell .cm-content").first
-    await cell.click()
-    await page.keyboard.type(CELL)
-    output = page.locator(".jp-OutputArea-output pre").first
-    for _ in range(5):
-        # JupyterLab, with or without a hub, may lose what is run in a kernel's first moment.
-        await cell.click()
-        await page.keyboard.press("Shift+Enter")
-        with contextlib.suppress(PlaywrightTimeout):
-            await output.wait_for(timeout=6_000)
-            break
-    return (await output.inner_text()).strip()
-
-
 async def test_newcomer_gets_a_notebook_and_leaves_nothing_running(
     home: Path, tmp_path: Path
 ) -> None:
@@ -100,7 +73,7 @@ async def test_newcomer_gets_a_notebook_and_leaves_nothing_running(
     ):
         await eventually(lambda: _answers(f"{url}/hub/login"), "hub of the demo", 60)
         async with chromium() as browser, new_page(browser) as page:
-            await _log_in(page, url, "ann")
+            await log_in(page, url, "ann")
             await page.wait_for_selector("form#spawn_form")
             await expect(page.locator("#skyport-options")).to_contain_text("free now")
             await page.select_option("#skyport-machine", "local/local")
@@ -114,7 +87,7 @@ async def test_newcomer_gets_a_notebook_and_leaves_nothing_running(
             await screenshot(page, tmp_path, "progress")
             await page.wait_for_url("**/lab**", timeout=60_000)
             await page.wait_for_selector(".jp-LauncherCard", timeout=60_000)
-            assert await _run_a_cell(page) == "answer 42 ann"
+            assert await run_a_cell(page, CELL) == "answer 42 ann"
             await screenshot(page, tmp_path, "notebook")
             await page.goto(f"{url}/hub/home")
             await page.click("#stop")
@@ -138,7 +111,7 @@ async def test_ctrl_c_ends_running_servers_too(home: Path, tmp_path: Path) -> No
     ):
         await eventually(lambda: _answers(f"{url}/hub/login"), "hub of the demo", 60)
         async with chromium() as browser, new_page(browser) as page:
-            await _log_in(page, url, "bob")
+            await log_in(page, url, "bob")
             await page.wait_for_selector("form#spawn_form")
             await page.click("form#spawn_form [type=submit]")
             await page.wait_for_url("**/lab**", timeout=60_000)

@@ -142,13 +142,20 @@ class CoreProcess:
         return False
 
     async def cancel_all(self, timeout: float = 30.0) -> None:
-        """Cancel every job that has not ended and wait until all have."""
+        """Cancel every job that has not ended, delete kept machines, wait until all is gone."""
         client = self.client()
         try:
             for job in await client.list_jobs():
                 if not JobState(job.state).final:
                     await client.delete_job(job.id)
-            await eventually(lambda: not self.unfinished(), "end of all jobs", timeout)
+
+            async def ended() -> bool:
+                for partition in await client.partitions():
+                    if partition.target is PartitionState.SUSPENDED:
+                        await client.delete_partition(partition.name)
+                return not self.unfinished()
+
+            await eventually(ended, "end of all jobs", timeout)
         finally:
             await client.close()
 

@@ -1,14 +1,15 @@
 """A real elastic site on this machine: each partition is an SSH server process of its own.
 
-The site's state stands in files of the gate's folder, so it outlives the core, and faults are put
-there as files too (:func:`inject`), so a test steers the gate of a core in another process.
+It has regions, spot nodes, quotas and sleep, if so configured. The site's state stands in files of
+the gate's folder, so it outlives the core, and faults are put there as files too (:func:`inject`),
+so a test steers the gate of a core in another process.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -19,62 +20,34 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psutil
-from traitlets import Dict, Float
+from traitlets import Bool, Dict, Float, Int
 
-from skyport_gates import gate as contract
 from skyport_gates.gate import (
     Flavor,
     Gate,
-    GateError,
     GateUnavailable,
     InvalidRequest,
-    NoCapacity,
     Node,
     Partition,
     PartitionNotFound,
     PartitionRequest,
     PartitionStatus,
-    QuotaExceeded,
+    Quota,
+    QuotaUse,
+    Spot,
     SSHEndpoint,
-    Throttled,
+    Suspend,
+    Terms,
 )
 from skyport_gates.local_files import write_private
 from skyport_gates.local_process import LocalProcess
 from skyport_gates.local_server import Settings
+from tests.infra.elastic_faults import Fault, clear_faults, inject, make_error, take_fault
+
+__all__ = ["ElasticTestGate", "Fault", "clear_faults", "inject", "preempt", "records"]
 
 NODE_LIFE = 900.0
 """Seconds after which a node that nobody uses ends by itself, should a test forget it."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong with the next ``call`` (create, get, list, delete, boot).
-
-    ``effect``: a class name of a GateError is raised, with nothing done; "hang" never answers;
-    "lost_answer" does the work and then raises GateUnavailable; "lost_hang" does the work and
-    then never answers. For "boot" a class name makes the partition FAILED with that error.
-    """
-
-    call: str
-    effect: str
-    flavor: str = ""
-
-
-_sequence = itertools.count()
-
-
-def inject(home: Path, fault: Fault, times: int = 1) -> None:
-    """Let the next ``times`` calls to the gate whose folder is ``home`` fail."""
-    folder = home / "faults"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for _ in range(times):
-        number = f"{time.time_ns()}-{os.getpid()}-{next(_sequence)}"
-        write_private(folder / f"{number}.json", json.dumps(asdict(fault)))
-
-
-def clear_faults(home: Path) -> None:
-    """Take back all faults that have not happened yet."""
-    shutil.rmtree(home / "faults", ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -92,9 +65,47 @@ class _Record:
     gone_at: float = 0.0
     error: tuple[str, str] | None = None
     endpoints: tuple[tuple[int, str], ...] = ()
+    region: str = ""
+    zone: str = ""
+    spot: bool = False
+    suspendable: bool = False
+    slept: bool = False
+    asleep_at: float = 0.0
+    evicted_at: float = 0.0
 
 
-class ElasticTestGate(Gate):
+_PREEMPTED = ("Preempted", "The site took the node back on request of the test")
+
+
+def records(home: Path) -> list[_Record]:
+    """What exists at the site whose gate has the folder ``home``."""
+    found = (_record(path) for path in sorted((home / "partitions").glob("*.json")))
+    return [record for record in found if record is not None]
+
+
+async def preempt(home: Path, name: str, notice: float | None = None) -> None:
+    """Take a partition back: in ``notice`` seconds, of which its nodes hear, or now."""
+    path = home / "partitions" / f"{quote(name, safe='')}.json"
+    record = _record(path)
+    assert record is not None, f"there is no partition {name}"
+    end = time.time() + (notice or 0.0)
+    write_private(path, json.dumps(asdict(replace(record, evicted_at=end))))
+    folder = home / "nodes" / quote(name, safe="")
+    if notice is None:
+        for number in range(record.count):
+            await _server_of(home, record, number).stop()
+        await asyncio.to_thread(_kill_inside, folder.absolute())
+        return
+    line = f"notice preempt {math.ceil(end)}\n".encode()
+    for login in folder.glob("node*/homes/*/.skyport"):
+        write_private(login / "notice", line.decode())
+        for fifo in (login / "watch").iterdir():
+            descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+            os.write(descriptor, line)
+            os.close(descriptor)
+
+
+class ElasticTestGate(Gate, Suspend, Spot, Quota):
     """Makes partitions of loopback nodes."""
 
     sizes = Dict(
@@ -103,23 +114,73 @@ class ElasticTestGate(Gate):
     ).tag(config=True)
     delay = Float(0.1, min=0, help="Seconds from create() to READY.").tag(config=True)
     delete_delay = Float(0.05, min=0, help="Seconds from delete() to gone.").tag(config=True)
+    suspend_delay = Float(0.05, min=0, help="Seconds from suspend() to SUSPENDED.").tag(config=True)
+    regions = Dict(help="Regions: name to a list of zones; empty: no regions.").tag(config=True)
+    offer_spot = Bool(False, help="Offer spot nodes too, at a third of the price.").tag(config=True)
+    quota = Int(100, help="Partitions that the account may have.").tag(config=True)
+    tells = Bool(True, help="Tell the core of changes instead of being asked.").tag(config=True)
 
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self._locks: dict[str, asyncio.Lock] = {}
+        self._teller: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to tell of changes."""
+        if self.tells and self._teller is None:
+            self._teller = asyncio.create_task(self._tell())
+
+    async def close(self, *, idle: bool) -> None:
+        """Stop telling."""
+        teller, self._teller = self._teller, None
+        if teller is not None:
+            teller.cancel()
+            await asyncio.gather(teller, return_exceptions=True)
+
+    async def _tell(self) -> None:
+        known: dict[str, str] = {}
+        while True:
+            seen = {name: await self._settled(name) for name in self._known()}
+            now = {name: part.status.value for name, part in seen.items() if part is not None}
+            for name in sorted({name for name, _ in known.items() ^ now.items()}):
+                self.context.changed(name)
+            known = now
+            await asyncio.sleep(0.05)
 
     async def flavors(self) -> list[Flavor]:
         """The configured sizes."""
         return [
-            Flavor(name, cpus=cpus, memory=memory, price=price)
+            Flavor(
+                name, cpus, memory, price=price, terms=tuple(self._terms(price)), suspendable=True
+            )
             for name, (cpus, memory, price) in self.sizes.items()
         ]
+
+    def _terms(self, price: float) -> Iterator[Terms]:
+        if not self.regions and not self.offer_spot:
+            return
+        for region, zones in (self.regions or {"": []}).items():
+            yield Terms(region, tuple(zones), price=price)
+            if self.offer_spot:
+                yield Terms(region, tuple(zones), spot=True, price=price / 3)
+
+    async def quotas(self) -> list[QuotaUse]:
+        """How many partitions there are, and may be."""
+        used = float(len(list(self._known(every_core=True))))
+        return [QuotaUse("partitions", "Partitions", "", used, float(self.quota))]
+
+    async def diagnose(self, name: str) -> str:
+        """What the test has put into ``console.txt`` of the gate's folder."""
+        path = self.context.home / "console.txt"
+        return path.read_text() if path.exists() else ""
 
     async def create(self, request: PartitionRequest) -> None:
         """Accept a partition; it becomes READY ``delay`` seconds later."""
         if request.flavor not in self.sizes:
             raise InvalidRequest(f"There is no flavor {request.flavor!r}.")
-        effect = await self._before("create", request.flavor)
+        if self.regions and request.region not in self.regions:
+            raise InvalidRequest(f"There is no region {request.region!r}.")
+        effect = await self._before("create", request.flavor, request.region)
         async with self._lock(request.name):
             if self._read(request.name) is None:
                 self._write(
@@ -132,6 +193,10 @@ class ElasticTestGate(Gate):
                         status=PartitionStatus.CREATING.value,
                         ready_at=time.time() + self.delay,
                         tags=dict(request.tags),
+                        region=request.region,
+                        zone=request.zone,
+                        spot=request.spot,
+                        suspendable=request.suspendable,
                     )
                 )
         await _after(effect)
@@ -163,6 +228,26 @@ class ElasticTestGate(Gate):
                 self._write(replace(record, status=deleting, gone_at=gone_at))
         await _after(effect)
 
+    async def suspend(self, name: str) -> None:
+        """Accept the sleep; the partition is SUSPENDED ``suspend_delay`` seconds later."""
+        effect = await self._before("suspend")
+        async with self._lock(name):
+            record = self._existing(name)
+            if record.status not in ("suspending", "suspended", "deleting"):
+                asleep_at = time.time() + self.suspend_delay
+                self._write(replace(record, status="suspending", asleep_at=asleep_at))
+        await _after(effect)
+
+    async def resume(self, name: str) -> None:
+        """Accept the waking; the partition is READY ``delay`` seconds later."""
+        effect = await self._before("resume", self._existing(name).flavor)
+        async with self._lock(name):
+            record = self._existing(name)
+            if record.status == "suspended":
+                ready_at = time.time() + self.delay
+                self._write(replace(record, status="creating", ready_at=ready_at, error=None))
+        await _after(effect)
+
     async def destroy(self) -> None:
         """End every node and forget every partition, for the end of a test."""
         for name in list(self._known(every_core=True)):
@@ -174,14 +259,15 @@ class ElasticTestGate(Gate):
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
 
-    async def _before(self, call: str, flavor: str = "") -> str:
+    async def _before(self, call: str, flavor: str = "", region: str = "") -> str:
         """Take the next fault of this call: it happens here, or its effect is returned."""
-        effect = _take_fault(self.context.home, call, flavor)
-        if effect == "hang":
+        fault = take_fault(self.context.home, call, flavor, region)
+        if fault is None or fault.effect.startswith("lost"):
+            return fault.effect if fault else ""
+        if fault.effect == "hang":
             await asyncio.Event().wait()
-        if effect and not effect.startswith("lost"):
-            raise make_error(effect, f"{call} failed on request of the test")
-        return effect
+        message = f"{call} failed on request of the test"
+        raise make_error(fault.effect, message, fault.retry_after)
 
     async def _settled(self, name: str) -> Partition | None:
         """A partition after all that was due has happened to it; None once it is gone."""
@@ -193,36 +279,53 @@ class ElasticTestGate(Gate):
             if record.status == PartitionStatus.DELETING.value and now >= record.gone_at:
                 await self._remove(record)
                 return None
-            if record.status == PartitionStatus.CREATING.value and now >= record.ready_at:
-                record = await self._boot(record)
-                self._write(record)
-            return self._partition(record)
+            after = record
+            if 0 < record.evicted_at <= now:
+                after = await self._evict(record)
+            elif record.status == PartitionStatus.CREATING.value and now >= record.ready_at:
+                after = await self._boot(record)
+            elif record.status == PartitionStatus.SUSPENDING.value and now >= record.asleep_at:
+                await self._power_off(record)
+                after = replace(record, status="suspended", slept=True, endpoints=())
+            if after != record:
+                self._write(after)
+            return self._partition(after)
+
+    async def _evict(self, record: _Record) -> _Record:
+        await self._power_off(record)
+        status = "suspended" if record.suspendable else "failed"
+        return replace(record, status=status, error=_PREEMPTED, evicted_at=0.0, slept=True)
 
     async def _boot(self, record: _Record) -> _Record:
-        effect = _take_fault(self.context.home, "boot", record.flavor)
+        call = "wake" if record.slept else "boot"
+        fault = take_fault(self.context.home, call, record.flavor, record.region)
+        effect = fault.effect if fault else ""
         if effect == "hang":
             return replace(record, ready_at=float("inf"))
-        if effect:
-            error = (effect, "The node failed to boot on request of the test")
-            return replace(record, status=PartitionStatus.FAILED.value, error=error)
+        if effect and effect != "deaf":
+            error = (effect, f"{call} failed on request of the test")
+            return replace(record, status="suspended" if record.slept else "failed", error=error)
         endpoints = []
         for number in range(record.count):
             attachment = await self._server(record, number).attach()
-            endpoints.append((attachment.hello.port, attachment.hello.host_key))
+            port = 1 if effect == "deaf" else attachment.hello.port
+            endpoints.append((port, attachment.hello.host_key))
             await attachment.close()
         return replace(record, status=PartitionStatus.READY.value, endpoints=tuple(endpoints))
 
-    async def _remove(self, record: _Record) -> None:
+    async def _power_off(self, record: _Record) -> None:
         for number in range(record.count):
             await self._server(record, number).stop()
+        await asyncio.to_thread(_kill_inside, self._folder(record.name))
+
+    async def _remove(self, record: _Record) -> None:
+        await self._power_off(record)
         folder = self._folder(record.name)
-        await asyncio.to_thread(_kill_inside, folder)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         self._file(record.name).unlink(missing_ok=True)
 
     def _server(self, record: _Record, number: int) -> LocalProcess:
-        home = self._folder(record.name) / f"node{number}"
-        return LocalProcess(Settings(home, home / "homes", record.user_ca.strip(), NODE_LIFE))
+        return _server_of(self.context.home, record, number)
 
     def _partition(self, record: _Record) -> Partition:
         cpus, memory, _ = self.sizes[record.flavor]
@@ -252,29 +355,18 @@ class ElasticTestGate(Gate):
                 yield fields["name"]
 
     def _read(self, name: str) -> _Record | None:
-        try:
-            fields = json.loads(self._file(name).read_text())
-        except FileNotFoundError:
-            return None
-        fields["endpoints"] = tuple((port, key) for port, key in fields["endpoints"])
-        fields["error"] = None if fields["error"] is None else tuple(fields["error"])
-        return _Record(**fields)
+        return _record(self._file(name))
+
+    def _existing(self, name: str) -> _Record:
+        record = self._read(name)
+        if record is None or record.core_id != self.context.core_id:
+            raise PartitionNotFound(f"There is no partition {name!r}.")
+        return record
 
     def _write(self, record: _Record) -> None:
         path = self._file(record.name)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(path, json.dumps(asdict(record)))
-
-
-def make_error(kind: str, message: str) -> GateError:
-    """An error of the contract by its class name."""
-    classes: dict[str, type[GateError]] = {
-        cls.__name__: cls for cls in (NoCapacity, QuotaExceeded, Throttled, GateUnavailable)
-    }
-    cls = classes.get(kind) or getattr(contract, kind)
-    error = cls(message)
-    assert isinstance(error, GateError)
-    return error
 
 
 async def _after(effect: str) -> None:
@@ -284,17 +376,19 @@ async def _after(effect: str) -> None:
         raise GateUnavailable("The answer was lost on request of the test.")
 
 
-def _take_fault(home: Path, call: str, flavor: str) -> str:
-    """The effect of the oldest fault for this call, which is used up by that; "" if none."""
-    for path in sorted((home / "faults").glob("*.json")):
-        try:
-            fault = Fault(**json.loads(path.read_text()))
-            if fault.call == call and fault.flavor in ("", flavor):
-                path.unlink()
-                return fault.effect
-        except FileNotFoundError:
-            continue  # another call took it
-    return ""
+def _record(path: Path) -> _Record | None:
+    try:
+        fields = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    fields["endpoints"] = tuple((port, key) for port, key in fields["endpoints"])
+    fields["error"] = None if fields["error"] is None else tuple(fields["error"])
+    return _Record(**fields)
+
+
+def _server_of(gate_home: Path, record: _Record, number: int) -> LocalProcess:
+    home = gate_home.absolute() / "nodes" / quote(record.name, safe="") / f"node{number}"
+    return LocalProcess(Settings(home, home / "homes", record.user_ca.strip(), NODE_LIFE))
 
 
 def _kill_inside(folder: Path) -> None:

@@ -4,6 +4,9 @@ SKYPORT_TEST_FAULT names the point as ``before:STATE`` or ``after:STATE``: just 
 after a change of a job into STATE is committed. SKYPORT_TEST_FAULT_MARK is a file that is made
 when it fires; while the file exists the core lives on, so that the next start goes through.
 
+``before:partition:STATE`` and ``after:partition:STATE`` speak of a partition's record instead;
+STATE may also be a reason, such as ``woken``.
+
 ``hold:STATE`` does not kill: the change into STATE waits until a file of the mark's name with
 ``.go`` behind it exists, so that a test can do something to others meanwhile.
 """
@@ -16,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from skyport_core.app import main
-from skyport_core.model import Job, JobState
+from skyport_core.model import Job, JobState, PartitionRecord
 from skyport_core.store import Store
 from tests.infra.wait import eventually
 
 _WHEN, _, _STATE = os.environ["SKYPORT_TEST_FAULT"].partition(":")
 _MARK = Path(os.environ["SKYPORT_TEST_FAULT_MARK"])
-_FAULT_STATE = JobState(_STATE)
+_PARTITION = _STATE.removeprefix("partition:") if _STATE.startswith("partition:") else None
+_FAULT_STATE = None if _PARTITION else JobState(_STATE)
 
 _update_job, _put_job = Store.update_job, Store.put_job
+_update_partition = Store.update_partition
 
 
 def _die(when: str) -> None:
@@ -60,7 +65,24 @@ async def _faulty_put(self: Store, *args: Any, **options: Any) -> tuple[Job, boo
     return job, created
 
 
+async def _faulty_partition(
+    self: Store, record: PartitionRecord, *args: Any, **changes: Any
+) -> PartitionRecord:
+    entering = _PARTITION is not None and _PARTITION in (
+        changes.get("state", record.state).value,
+        changes.get("reason"),
+    )
+    entering = entering and _PARTITION not in (record.state.value, record.reason)
+    if entering:
+        _die("before")
+    changed = await _update_partition(self, record, *args, **changes)
+    if entering:
+        _die("after")
+    return changed
+
+
 if __name__ == "__main__":
     Store.update_job = _faulty_update  # type: ignore[method-assign]
     Store.put_job = _faulty_put  # type: ignore[method-assign]
+    Store.update_partition = _faulty_partition  # type: ignore[method-assign]
     main()

@@ -1,13 +1,18 @@
 # First process of a node: builds its root file system, enters it, starts sshd, then reaps.
-# $1: the node's folder on the host (etc/, users, mounts); $2: the node's name.
+# $1: the node's folder on the host (etc/, users, mounts); $2: the node's name. DISK: a folder with
+# the disk (upper/, work/, root/), else it gets a fresh one. FIRST: a script on the node to go on
+# with, in place of sshd.
 set -eu
 folder=$1 name=$2
-root=$folder/fs/root
 
 mount --make-rprivate /
-mount -t tmpfs -o mode=755 tmpfs "$folder/fs"
-mkdir "$folder/fs/upper" "$folder/fs/work" "$root"
-mount -t overlay -o "lowerdir=/,upperdir=$folder/fs/upper,workdir=$folder/fs/work" overlay "$root"
+if [ -z "${DISK:-}" ]; then
+    DISK=$folder/fs
+    mount -t tmpfs -o mode=755 tmpfs "$DISK"
+    mkdir "$DISK/upper" "$DISK/work" "$DISK/root"
+fi
+root=$DISK/root
+mount -t overlay -o "lowerdir=/,upperdir=$DISK/upper,workdir=$DISK/work" overlay "$root"
 
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
@@ -46,4 +51,5 @@ pivot_root . .host
 cd /
 umount -l /.host
 rmdir /.host
+[ -z "${FIRST:-}" ] || exec /bin/sh "$FIRST"
 exec /bin/sh -c '/usr/sbin/sshd -E /var/log/sshd.log; while :; do sleep 1000 & wait $!; done'

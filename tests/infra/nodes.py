@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,13 @@ from typing import Any
 import aiohttp
 
 from tests.infra import netns
+from tests.infra.node_mounts import mounts
 from tests.infra.run import forget, kill, record_dir, start_ticks, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _INIT = Path(__file__).with_name("node_init.sh")
-_NETWORK = "10.77"
+NETWORK = "10.77"
 _NEEDED = (CHECKOUT, sys.prefix, sys.base_prefix)
-_SHADOWED = ("/dev", "/proc", "/run", "/sys", "/tmp")  # each node has its own of these
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Fabric:
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
+        self._lock = threading.Lock()
+        self._numbers: dict[int, Node] = {}
         self.nodes: dict[str, Node] = {}
         self.bridge = self._namespace("bridge")
         self.hub = self._namespace("hub")
@@ -89,6 +93,8 @@ class Fabric:
 
     def close(self) -> None:
         """Remove everything; harmless when done already."""
+        for node in list(self._numbers.values()):
+            node.remove()
         self._stack.close()
         self.nodes.clear()
         atexit.unregister(self.close)
@@ -117,24 +123,44 @@ class Fabric:
         sshd_config
             Lines added to the node's sshd_config.
         """
-        node = Node(self, name, len(self.nodes) + 10, home_size, sshd_config)
-        self._stack.callback(node.remove)
+        node = Node(self, name, home_size, sshd_config)
         self.nodes[name] = node
         node.trust(user_ca)
         node.authorize(authorized_keys)
         node.boot()
         return node
 
+    def register(self, node: Node) -> int:
+        """A number for a node, the lowest that is free; it is removed with the fabric."""
+        with self._lock:
+            number = next(each for each in itertools.count(10) if each not in self._numbers)
+            self._numbers[number] = node
+            return number
+
+    def release(self, number: int) -> None:
+        """Give a number back."""
+        with self._lock:
+            self._numbers.pop(number, None)
+
     def plug(self, namespace: netns.Namespace, port: str, number: int) -> str:
-        """Give a namespace a cable to the bridge, and the address that is returned."""
-        address = f"{_NETWORK}.{number // 250}.{number % 250 + 2}"
+        """Give a namespace a cable to the bridge, and the address that is returned.
+
+        The hardware address follows from the number too, so that a neighbour's memory of it is
+        right also after another node got the number.
+        """
+        high, low = number // 250, number % 250 + 2
+        address = f"{NETWORK}.{high}.{low}"
         netns.ip(
-            f"link add {port} netns {self.bridge.name} type veth"
-            f" peer name eth0 netns {namespace.name}"
+            f"link add {port} netns {self.bridge.name} type veth peer name eth0"
+            f" address 02:00:0a:4d:{high:02x}:{low:02x} netns {namespace.name}"
         )
         netns.ip(f"link set {port} master br0", f"link set {port} up", inside=self.bridge.name)
         netns.ip(f"addr add {address}/16 dev eth0", "link set eth0 up", inside=namespace.name)
         return address
+
+    def unplug(self, port: str) -> None:
+        """Take a cable away at once; a namespace's own end would take it along some time."""
+        self.bridge.run(["ip", "link", "delete", port], check=False)
 
     @property
     def prefix(self) -> tuple[str, ...]:
@@ -163,37 +189,25 @@ class Node:
     """One machine of a fabric; made by :meth:`Fabric.add_node`."""
 
     def __init__(
-        self, fabric: Fabric, name: str, number: int, home_size: str, sshd_config: str
+        self, fabric: Fabric, name: str, home_size: str = "256m", sshd_config: str = ""
     ) -> None:
         self.name = name
         self._fabric = fabric
         self._home_size = home_size
-        self._port = f"p-{name}"
-        self._folder = record_dir(f"{fabric.hub.name}-{name}")
-        self._namespace = netns.Namespace(name)
+        self._number = fabric.register(self)
+        self._port = f"p{self._number}"
+        self._folder = record_dir(f"{fabric.hub.name}-{self._number}")
+        self._namespace = netns.Namespace(f"n{self._number}")
         self._unshare: subprocess.Popen[bytes] | None = None
-        self.address = fabric.plug(self._namespace, self._port, number)
+        self.address = fabric.plug(self._namespace, self._port, self._number)
         self._write_files(sshd_config)
-        self._make_host_key()
 
     # -- power ---------------------------------------------------------------------------------
 
     def boot(self) -> None:
         """Start the node with a fresh disk, cable in, and wait for its sshd."""
         self.link(True)
-        with (self._folder / "init.log").open("ab") as log:
-            self._unshare = subprocess.Popen(
-                [
-                    *self._namespace.command_prefix,
-                    *("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"),
-                    *("sh", str(_INIT), str(self._folder), self.name),
-                ],
-                env={**os.environ, "HOME_SIZE": self._home_size},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._start(self._namespace.command_prefix, {**os.environ, "HOME_SIZE": self._home_size})
         self.wait_ssh()
 
     @property
@@ -219,8 +233,10 @@ class Node:
     def remove(self) -> None:
         """Crash the node and remove its namespace and files."""
         self.crash()
+        self._fabric.unplug(self._port)
         self._namespace.close()
         forget(self._folder)
+        self._fabric.release(self._number)
 
     # -- sshd ----------------------------------------------------------------------------------
 
@@ -357,6 +373,22 @@ class Node:
 
     # -- parts ---------------------------------------------------------------------------------
 
+    def _start(self, prefix: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start the first process; ``prefix`` puts it into the node's network."""
+        with (self._folder / "init.log").open("ab") as log:
+            self._unshare = subprocess.Popen(
+                [
+                    *prefix,
+                    *("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"),
+                    *("sh", str(_INIT), str(self._folder), self.name),
+                ],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
     def _init_pid(self) -> int:
         assert self._unshare is not None, f"{self.name} is off"
         pid = self._unshare.pid
@@ -415,20 +447,10 @@ class Node:
         (etc / "hosts").write_text(f"127.0.0.1 localhost\n{self.address} {self.name}\n")
         (etc / "ssh/sshd_config").write_text(_SSHD_CONFIG + sshd_config)
         (self._folder / "users").write_text("".join(passwd))
-        (self._folder / "mounts").write_text("".join(_mounts(_NEEDED)))
+        self._make_host_key()
+        (self._folder / "mounts").write_text("".join(needed_mounts()))
 
 
-def _mounts(paths: Iterable[Path | str]) -> list[str]:
-    """What a node must do so that all its users can read these folders: see node_init.sh."""
-    opened: dict[str, None] = {}
-    bound: dict[str, None] = {}
-    root = Path("/").stat().st_dev
-    for path in map(os.path.realpath, paths):
-        parents = [str(parent) for parent in reversed(Path(path).parents)]
-        closed = [parent for parent in parents if not Path(parent).stat().st_mode & 0o001]
-        shadowed = path.startswith(tuple(f"{folder}/" for folder in _SHADOWED))
-        if closed:
-            opened[closed[0]] = None
-        if closed or shadowed or Path(path).stat().st_dev != root:
-            bound[path] = None
-    return [*(f"open {path}\n" for path in opened), *(f"bind {path}\n" for path in bound)]
+def needed_mounts() -> list[str]:
+    """What every node is shown of this machine: the checkout and the Python that runs it."""
+    return mounts(_NEEDED)

@@ -51,7 +51,7 @@ class JobsHandler(ApiHandler):
         after = self.get_query_argument("after", None)
         try:
             jobs = await self.services.store.list_jobs(
-                owner=self._owner(),
+                owner=self.owner("jobs"),
                 states=self._states(),
                 kind=self.query("kind", _Kind, None),
                 limit=self.query("limit", _Limit, PAGE),
@@ -62,14 +62,6 @@ class JobsHandler(ApiHandler):
             message = f"after ({after!r}): must be the id of a job"
             raise ApiError(422, "invalid", message, "after") from None
         self.reply(JobList(jobs=[JobView.of(job) for job in jobs]))
-
-    def _owner(self) -> str | None:
-        owner = self.get_query_argument("owner", None)
-        if self.caller.admin:
-            return owner
-        if owner not in (None, self.caller.name):
-            raise ApiError(403, "forbidden", f"The jobs of {owner} are not yours to see.", "owner")
-        return self.caller.name
 
     def _states(self) -> list[JobState] | None:
         names = self.get_query_arguments("state")

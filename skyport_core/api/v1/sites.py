@@ -1,11 +1,24 @@
-"""``/sites``, ``/flavors`` and ``/nodes``."""
+"""``/sites``, ``/flavors``, ``/images``, ``/quotas`` and ``/nodes``."""
 
 from __future__ import annotations
 
+import asyncio
+
 from ...model import ACTIVE_STATES
-from ...wire import FlavorList, NodeList, NodePatch, NodeView, SiteList
+from ...wire import (
+    FlavorQuery,
+    ImageList,
+    NodeList,
+    NodePatch,
+    NodeView,
+    QuotaList,
+    SiteList,
+)
 from ..errors import ApiError
 from ..handler import ApiHandler
+
+INLINE_FLAVORS = 1000
+"""Flavors up to which a page is written out in the event loop."""
 
 
 class SitesHandler(ApiHandler):
@@ -20,8 +33,28 @@ class FlavorsHandler(ApiHandler):
     """``GET /flavors``."""
 
     async def get(self) -> None:
-        """List the node types on offer."""
-        self.reply(FlavorList(flavors=await self.services.sites.flavors()))
+        """List the node types on offer that match the query, a page of them at a time."""
+        page = await self.services.sites.flavors(self.query_as(FlavorQuery))
+        if len(page.flavors) <= INLINE_FLAVORS:
+            self.reply(page)
+        else:
+            self.finish(await asyncio.to_thread(page.model_dump_json))
+
+
+class ImagesHandler(ApiHandler):
+    """``GET /images``."""
+
+    async def get(self) -> None:
+        """List the images."""
+        self.reply(ImageList(images=await self.services.sites.images()))
+
+
+class QuotasHandler(ApiHandler):
+    """``GET /quotas``."""
+
+    async def get(self) -> None:
+        """List the limits of the accounts behind the sites."""
+        self.reply(QuotaList(quotas=await self.services.sites.quotas()))
 
 
 class NodesHandler(ApiHandler):

@@ -16,9 +16,22 @@ from cryptography.fernet import Fernet
 from tornado.web import Application
 
 from skyport_core.api import Services, UnixDoor, make_application, unix_door
-from skyport_core.model import EventDraft, Job, JobState
+from skyport_core.api.services import ServiceError
+from skyport_core.model import EventDraft, Job, JobState, PartitionRecord, PartitionState
 from skyport_core.store import Store
-from skyport_core.wire import API_PREFIX, FlavorView, Health, JobRequest, NodeView, SiteView
+from skyport_core.wire import (
+    API_PREFIX,
+    FlavorList,
+    FlavorQuery,
+    FlavorView,
+    Health,
+    ImageView,
+    JobRequest,
+    NodeView,
+    PartitionView,
+    QuotaView,
+    SiteView,
+)
 
 JOB = "6d1f5a52-2f5e-4b0f-9b63-0c1c5f7f3a01"
 OTHER = "6d1f5a52-2f5e-4b0f-9b63-0c1c5f7f3a02"
@@ -53,8 +66,10 @@ class MemoryJobs:
 
 @dataclass
 class MemorySites:
-    """One site ``lab`` with one node ``n1``."""
+    """One site ``lab`` with one node ``n1``, and ``flavor_count`` times its flavor."""
 
+    queries: list[FlavorQuery] = field(default_factory=list)
+    flavor_count: int = 1
     node: NodeView = field(
         default_factory=lambda: NodeView(
             site="lab",
@@ -73,8 +88,9 @@ class MemorySites:
         )
     )
 
-    async def flavors(self) -> list[FlavorView]:
-        return [
+    async def flavors(self, query: FlavorQuery) -> FlavorList:
+        self.queries.append(query)
+        views = [
             FlavorView(
                 site="lab",
                 name="big",
@@ -89,6 +105,27 @@ class MemorySites:
                 free_cpus=6,
                 free_memory=8192,
                 free_gpus=0,
+            )
+        ]
+        start = int(query.after or 0)
+        page = (views * self.flavor_count)[start : start + query.limit]
+        end = start + len(page)
+        following = str(end) if end < self.flavor_count else None
+        return FlavorList(flavors=page, total=self.flavor_count, next=following)
+
+    async def images(self) -> list[ImageView]:
+        return [ImageView(site="cloud", name="ubuntu", kind="cloud", description="Ubuntu 24.04")]
+
+    async def quotas(self) -> list[QuotaView]:
+        return [
+            QuotaView(
+                site="cloud",
+                name="cores",
+                description="Total regional cores",
+                region="westeurope",
+                used=4,
+                limit=100,
+                unit="count",
             )
         ]
 
@@ -110,6 +147,27 @@ class MemorySites:
         return self.node
 
 
+@dataclass
+class MemoryPartitions:
+    """Partitions in the store, of which those named in ``busy`` belong to a job that lives."""
+
+    store: Store
+    busy: set[str] = field(default_factory=set)
+
+    async def partitions(self, owner: str | None) -> list[PartitionView]:
+        records = await self.store.list_partitions(active=True, owner=owner)
+        return [PartitionView.of(record) for record in records]
+
+    async def delete(self, name: str, owner: str | None) -> PartitionView:
+        record = await self.store.get_partition(name)
+        if record is None or owner not in (None, record.owner):
+            raise KeyError(name)
+        if name in self.busy:
+            raise ServiceError(f"{name} is in use", code="in_use", status=409)
+        record = await self.store.update_partition(record, target=PartitionState.DELETED)
+        return PartitionView.of(record)
+
+
 class MemoryInfo:
     async def health(self) -> Health:
         return Health(status="ok", version="1", core_id="test", uptime=5.0, jobs={"RUNNING": 2})
@@ -124,6 +182,7 @@ class ServedCore:
     services: Services
     jobs: MemoryJobs
     sites: MemorySites
+    partitions: MemoryPartitions
 
     @property
     def store(self) -> Store:
@@ -148,6 +207,28 @@ class ServedCore:
         for message in messages:
             await self.store.add_event(job_id, EventDraft(message))
 
+    async def keep(self, name: str = "p1", owner: str = "alice") -> PartitionRecord:
+        """A machine that its owner keeps asleep."""
+        return await self.store.put_partition(
+            PartitionRecord(
+                name,
+                site="cloud",
+                job_id=JOB,
+                owner=owner,
+                flavor="small",
+                created_at=now(),
+                state_since=now(),
+                state=PartitionState.SUSPENDED,
+                target=PartitionState.SUSPENDED,
+                region="westeurope",
+                zone="1",
+                spot=True,
+                price=0.0517,
+                keep="desk",
+                deadline=now() + dt.timedelta(days=14),
+            )
+        )
+
     async def end(self, job_id: str = JOB, state: JobState = JobState.FINISHED) -> None:
         job = await self.store.get_job(job_id)
         assert job is not None
@@ -158,7 +239,8 @@ class ServedCore:
 async def memory_services(folder: Path) -> AsyncIterator[Services]:
     store = await Store.open(f"sqlite:///{folder / 'core.db'}", Fernet.generate_key())
     try:
-        yield Services(store, MemoryJobs(store), MemorySites(), MemoryInfo())
+        jobs, partitions = MemoryJobs(store), MemoryPartitions(store)
+        yield Services(store, jobs, MemorySites(), partitions, MemoryInfo())
     finally:
         await store.close()
 
@@ -171,7 +253,9 @@ async def served(folder: Path, heartbeat: float = 15.0) -> AsyncIterator[ServedC
         try:
             assert isinstance(services.jobs, MemoryJobs)
             assert isinstance(services.sites, MemorySites)
-            yield ServedCore(door, application, services, services.jobs, services.sites)
+            assert isinstance(services.partitions, MemoryPartitions)
+            parts = (services.jobs, services.sites, services.partitions)
+            yield ServedCore(door, application, services, *parts)
         finally:
             await door.close()
 

@@ -51,7 +51,7 @@ async def test_no_capacity_sends_the_job_to_the_next_offer(desk: Desk) -> None:
     job_id = await desk.submit("true")
     job = await desk.end(job_id)
     assert job.state is JobState.FINISHED
-    assert any(event.reason == "place_failed" for event in await desk.events(job_id))
+    assert any(event.reason == "no_capacity" for event in await desk.events(job_id))
 
 
 async def test_node_that_fails_to_boot_is_removed_and_replaced(desk: Desk) -> None:

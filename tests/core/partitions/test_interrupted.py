@@ -21,15 +21,6 @@ async def test_cancel_while_the_node_is_being_made_removes_it(open_desk: OpenDes
     assert at_the_site(desk) == []
 
 
-async def test_node_that_is_never_ready_fails_the_job_and_is_removed(open_desk: OpenDesk) -> None:
-    desk = await open_desk(
-        SITE + "c.ElasticTestGate.delay = 600\nc.SkyPortCore.partition_timeout = 2"
-    )
-    job = await desk.end(await desk.submit("true"), timeout=40)
-    assert job.state is JobState.FAILED
-    assert await eventually(lambda: not at_the_site(desk), "site empty")
-
-
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("state", ["ALLOCATING", "STAGING", "COLLECTING", "FINISHED"])
 async def test_killed_core_loses_no_node(open_desk: OpenDesk, moment: str, state: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -27,6 +28,10 @@ totals = st.builds(
     st.sampled_from((1024, 2048)),
     st.sampled_from((0, 0, 2)),
 )
+
+
+places = st.sampled_from((("", ""), ("north", "1"), ("north", "2"), ("south", "")))
+terms = st.tuples(places, st.booleans())
 
 
 @st.composite
@@ -61,6 +66,7 @@ def inventories(draw: st.DrawFn) -> list[NodeState]:
 
 @st.composite
 def offer_lists(draw: st.DrawFn) -> list[Offer]:
+    """Up to two flavors, each on several terms; a site either bills all of them or none."""
     if draw(st.booleans()):
         return []
     kinds = draw(
@@ -68,17 +74,24 @@ def offer_lists(draw: st.DrawFn) -> list[Offer]:
             st.tuples(st.sampled_from(SITES), st.sampled_from(FLAVORS)), unique=True, max_size=2
         )
     )
-    return [
-        Offer(
-            site=site,
-            flavor=flavor,
-            total=draw(totals),
-            price=draw(st.sampled_from((None, 0.1, 0.2))),
-            available=draw(st.booleans()),
-            labels=draw(labels),
+    billed = draw(st.sets(st.sampled_from(SITES)))
+    offers = []
+    for site, flavor in kinds:
+        like = Offer(
+            site, flavor, draw(totals), labels=draw(labels), suspendable=draw(st.booleans())
         )
-        for site, flavor in kinds
-    ]
+        for place, spot in draw(st.lists(terms, unique=True, min_size=1, max_size=4)):
+            offers.append(
+                replace(
+                    like,
+                    region=place[0],
+                    zone=place[1],
+                    spot=spot,
+                    price=draw(st.sampled_from((0.1, 0.2))) if site in billed else None,
+                    available=draw(st.booleans()),
+                )
+            )
+    return offers
 
 
 @st.composite
@@ -92,6 +105,11 @@ def queues(draw: st.DrawFn) -> list[PendingJob]:
             need=draw(needs),
             site=draw(st.sampled_from((None, None, None, *SITES))),
             flavor=draw(st.sampled_from((None, None, None, *FLAVORS))),
+            region=draw(st.sampled_from((None, None, None, "north", "south"))),
+            zone=draw(st.sampled_from((None, None, None, "1"))),
+            spot=draw(st.sampled_from((False, None, True))),
+            max_price=draw(st.sampled_from((None, None, None, 0.15))),
+            keep=draw(st.sampled_from((False, False, False, True))),
             labels=draw(labels),
             excluded=draw(st.just({}) | st.dictionaries(keys, st.just("failed"), max_size=2)),
         )

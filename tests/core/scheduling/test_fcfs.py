@@ -12,6 +12,7 @@ from skyport_core.scheduling import (
     Impossible,
     NodeState,
     Offer,
+    Offers,
     PendingJob,
     Placement,
     Timetable,
@@ -41,11 +42,14 @@ def plan(
 ) -> Timetable:
     nodes = [place for place in places if isinstance(place, NodeState)]
     offers = [place for place in places if isinstance(place, Offer)]
-    return FCFS().plan(queue, nodes, offers, NOW, unknown_sites=unknown)
+    return FCFS().plan(queue, nodes, Offers(offers), NOW, unknown_sites=unknown)
 
 
 def where(table: Timetable) -> list[str | None]:
-    return [placement.node or placement.flavor for placement in table.placements]
+    return [
+        placement.node or (placement.offer and placement.offer.flavor)
+        for placement in table.placements
+    ]
 
 
 def reason(table: Timetable) -> str:
@@ -59,7 +63,7 @@ def test_an_empty_queue_has_an_empty_timetable() -> None:
 
 def test_a_job_goes_to_a_node_that_can_take_it() -> None:
     table = plan([job(1, Resources(4, 1024))], node("n1", cpus=2), node("n2"))
-    assert table == Timetable((Placement("j1", "lab", "n2", None),))
+    assert table == Timetable((Placement("j1", "lab", "n2"),))
 
 
 def test_jobs_spread_over_the_nodes() -> None:

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyport_core.model import Resources
-from skyport_core.scheduling import FCFS, NodeState, Offer, PendingJob
+from skyport_core.scheduling import FCFS, NodeState, Offer, Offers, PendingJob
 from tests.core.scheduling.strategies import START, inventories, offer_lists, queues, unknown_sites
 
 Queue = list[PendingJob]
 Nodes = list[NodeState]
-Offers = list[Offer]
+OfferList = list[Offer]
 
 
 def in_order(queue: Queue) -> Queue:
@@ -23,6 +23,15 @@ def in_order(queue: Queue) -> Queue:
 
 def admits(place: NodeState | Offer, job: PendingJob) -> bool:
     """Whether the place could hold the job if it were empty and up; written apart from the code."""
+    offered = isinstance(place, Offer)
+    offered = isinstance(place, Offer)
+    region, zone, spot = (place.region, place.zone, place.spot) if offered else ("", "", False)
+    if (job.region or region, job.zone or zone) != (region, zone) or job.spot is (not spot):
+        return False
+    if job.keep and not (offered and place.suspendable):
+        return False
+    if job.max_price is not None and (place.price or 0) > job.max_price:
+        return False
     return (
         (job.site is None or job.site == place.site)
         and (job.flavor is None or job.flavor == place.flavor)
@@ -36,9 +45,9 @@ def admits(place: NodeState | Offer, job: PendingJob) -> bool:
 
 @given(queues(), inventories(), offer_lists(), unknown_sites)
 def test_each_job_gets_exactly_one_answer(
-    queue: Queue, nodes: Nodes, offers: Offers, unknown: set[str]
+    queue: Queue, nodes: Nodes, offers: OfferList, unknown: set[str]
 ) -> None:
-    table = FCFS().plan(queue, nodes, offers, START, unknown_sites=unknown)
+    table = FCFS().plan(queue, nodes, Offers(offers), START, unknown_sites=unknown)
     answers = [answer.job_id for answer in table.placements]
     answers += [answer.job_id for answer in table.waiting]
     answers += [answer.job_id for answer in table.impossible]
@@ -46,36 +55,38 @@ def test_each_job_gets_exactly_one_answer(
 
 
 @given(queues(), inventories(), offer_lists())
-def test_no_node_is_over_allocated(queue: Queue, nodes: Nodes, offers: Offers) -> None:
+def test_no_node_is_over_allocated(queue: Queue, nodes: Nodes, offers: OfferList) -> None:
     needs = {job.id: job.need for job in queue}
     free = {(node.site, node.name): node.free for node in nodes}
-    for placement in FCFS().plan(queue, nodes, offers, START).placements:
+    for placement in FCFS().plan(queue, nodes, Offers(offers), START).placements:
         if placement.node is not None:
             free[placement.site, placement.node] -= needs[placement.job_id]
             assert Resources().fits_in(free[placement.site, placement.node])
 
 
 @given(queues(), inventories(), offer_lists())
-def test_a_job_is_placed_only_where_it_may_run(queue: Queue, nodes: Nodes, offers: Offers) -> None:
+def test_a_job_is_placed_only_where_it_may_run(
+    queue: Queue, nodes: Nodes, offers: OfferList
+) -> None:
     jobs = {job.id: job for job in queue}
     by_name = {(node.site, node.name): node for node in nodes}
-    by_flavor = {(offer.site, offer.flavor): offer for offer in offers}
-    for placement in FCFS().plan(queue, nodes, offers, START).placements:
+    for placement in FCFS().plan(queue, nodes, Offers(offers), START).placements:
         place: NodeState | Offer
         if placement.node is not None:
-            assert placement.flavor is None
+            assert placement.offer is None
             place = by_name[placement.site, placement.node]
         else:
-            assert placement.flavor is not None
-            place = by_flavor[placement.site, placement.flavor]
+            assert placement.offer is not None
+            place = placement.offer
+            assert place in offers
         assert place.available and admits(place, jobs[placement.job_id])
 
 
 @given(queues(), inventories(), offer_lists())
 def test_nobody_overtakes_a_waiting_job_on_a_node_that_it_could_use(
-    queue: Queue, nodes: Nodes, offers: Offers
+    queue: Queue, nodes: Nodes, offers: OfferList
 ) -> None:
-    table = FCFS().plan(queue, nodes, offers, START)
+    table = FCFS().plan(queue, nodes, Offers(offers), START)
     waiting = {answer.job_id for answer in table.waiting}
     placed = {answer.job_id: (answer.site, answer.node) for answer in table.placements}
     kept: set[tuple[str, str | None]] = set()
@@ -88,9 +99,9 @@ def test_nobody_overtakes_a_waiting_job_on_a_node_that_it_could_use(
 
 @given(queues(), inventories(), offer_lists(), unknown_sites)
 def test_a_job_waits_only_if_nothing_is_left_for_it(
-    queue: Queue, nodes: Nodes, offers: Offers, unknown: set[str]
+    queue: Queue, nodes: Nodes, offers: OfferList, unknown: set[str]
 ) -> None:
-    table = FCFS().plan(queue, nodes, offers, START, unknown_sites=unknown)
+    table = FCFS().plan(queue, nodes, Offers(offers), START, unknown_sites=unknown)
     placed = {answer.job_id: answer for answer in table.placements}
     waiting = {answer.job_id for answer in table.waiting}
     free = {node.key: node.free for node in nodes}
@@ -108,11 +119,21 @@ def test_a_job_waits_only_if_nothing_is_left_for_it(
             kept |= {node.key for node in could}
 
 
+@given(queues(), offer_lists())
+def test_no_offer_that_a_job_could_have_is_cheaper(queue: Queue, offers: OfferList) -> None:
+    jobs = {job.id: job for job in queue}
+    for placement in FCFS().plan(queue, [], Offers(offers), START).placements:
+        assert placement.offer is not None
+        could = [offer for offer in offers if admits(offer, jobs[placement.job_id])]
+        prices = [offer.price or 0 for offer in could if offer.available]
+        assert (placement.offer.price or 0) == min(prices)
+
+
 @given(queues(), inventories(), offer_lists(), unknown_sites)
 def test_a_job_is_impossible_only_if_no_place_could_ever_hold_it(
-    queue: Queue, nodes: Nodes, offers: Offers, unknown: set[str]
+    queue: Queue, nodes: Nodes, offers: OfferList, unknown: set[str]
 ) -> None:
-    table = FCFS().plan(queue, nodes, offers, START, unknown_sites=unknown)
+    table = FCFS().plan(queue, nodes, Offers(offers), START, unknown_sites=unknown)
     impossible = {answer.job_id for answer in table.impossible}
     for job in queue:
         places: list[NodeState | Offer] = [*nodes, *offers]
@@ -123,9 +144,9 @@ def test_a_job_is_impossible_only_if_no_place_could_ever_hold_it(
 
 @given(queues(), inventories(), offer_lists(), unknown_sites)
 def test_positions_count_from_1_in_the_order_of_the_queue(
-    queue: Queue, nodes: Nodes, offers: Offers, unknown: set[str]
+    queue: Queue, nodes: Nodes, offers: OfferList, unknown: set[str]
 ) -> None:
-    waiting = FCFS().plan(queue, nodes, offers, START, unknown_sites=unknown).waiting
+    waiting = FCFS().plan(queue, nodes, Offers(offers), START, unknown_sites=unknown).waiting
     assert [answer.position for answer in waiting] == list(range(1, len(waiting) + 1))
     ids = {answer.job_id for answer in waiting}
     order = [job.id for job in in_order(queue) if job.id in ids]
@@ -133,17 +154,17 @@ def test_positions_count_from_1_in_the_order_of_the_queue(
 
 
 @given(queues(), inventories(), offer_lists(), unknown_sites, st.randoms(use_true_random=False))
-def test_the_order_of_the_arguments_does_not_matter(
-    queue: Queue, nodes: Nodes, offers: Offers, unknown: set[str], shuffle: random.Random
+def test_the_order_of_queue_and_nodes_does_not_matter(
+    queue: Queue, nodes: Nodes, offers: OfferList, unknown: set[str], shuffle: random.Random
 ) -> None:
     def shuffled(items: Sequence[object]) -> list[object]:
         return shuffle.sample(items, len(items))
 
-    table = FCFS().plan(queue, nodes, offers, START, unknown_sites=unknown)
+    table = FCFS().plan(queue, nodes, Offers(offers), START, unknown_sites=unknown)
     other = FCFS().plan(
         shuffled(queue),  # type: ignore[arg-type]
         shuffled(nodes),  # type: ignore[arg-type]
-        shuffled(offers),  # type: ignore[arg-type]
+        Offers(offers),
         START,
         unknown_sites=shuffled(sorted(unknown)),  # type: ignore[arg-type]
     )
@@ -152,9 +173,9 @@ def test_the_order_of_the_arguments_does_not_matter(
 
 @given(queues(), inventories(), offer_lists(), unknown_sites)
 def test_every_refusal_and_every_wait_says_why(
-    queue: Queue, nodes: Nodes, offers: Offers, unknown: set[str]
+    queue: Queue, nodes: Nodes, offers: OfferList, unknown: set[str]
 ) -> None:
-    table = FCFS().plan(queue, nodes, offers, START, unknown_sites=unknown)
+    table = FCFS().plan(queue, nodes, Offers(offers), START, unknown_sites=unknown)
     assert all(answer.reason and answer.hint for answer in table.impossible)
     assert all(answer.reason.startswith("Waiting for ") for answer in table.waiting)
     assert not any(answer.reason.endswith(": ") for answer in table.waiting)

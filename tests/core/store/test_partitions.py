@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -65,7 +66,9 @@ async def test_active_partitions_are_those_not_known_to_be_gone(
         put = await store.put_partition(record(now + index * LATER, state.value))
         await store.update_partition(put, state=state)
     names = [partition.name for partition in await store.list_partitions(active=True)]
-    assert names == ["REQUESTED", "CREATING", "READY", "SUSPENDED", "DELETING"]
+    assert names == [
+        *("REQUESTED", "CREATING", "READY", "SUSPENDING", "SUSPENDED", "DELETING"),
+    ]
     assert len(await store.list_partitions()) == len(PartitionState)
 
 
@@ -74,6 +77,40 @@ async def test_partitions_of_a_site_and_of_a_job(store: Store, now: dt.datetime)
     await store.put_partition(record(now, "p2", "slurm"))
     assert await store.list_partitions(site="azure") == [one]
     assert await store.list_partitions(job_id="none") == []
+
+
+async def test_the_offer_it_was_made_from_comes_back(store: Store, now: dt.datetime) -> None:
+    whole = replace(
+        record(now),
+        region="westeurope",
+        zone="2",
+        spot=True,
+        price=0.0517,
+        image="ubuntu",
+        max_price=0.06,
+        keep="desk",
+        reason="preempted",
+    )
+    assert await store.put_partition(whole) == whole
+    assert await store.get_partition("p1") == whole
+
+
+async def test_a_kept_one_goes_to_another_job(store: Store, now: dt.datetime) -> None:
+    first = await store.put_partition(replace(record(now), keep="desk", price=0.1))
+    await store.update_partition(first, job_id="next", keep="", price=0.2, reason="lost")
+    stored = await store.get_partition("p1")
+    assert stored is not None
+    assert (stored.job_id, stored.keep, stored.price) == ("next", "", 0.2)
+    assert stored.reason == "lost"
+
+
+async def test_partitions_of_an_owner_and_a_name(store: Store, now: dt.datetime) -> None:
+    kept = await store.put_partition(replace(record(now, "p1"), keep="desk"))
+    plain = await store.put_partition(record(now, "p2"))
+    await store.put_partition(replace(record(now, "p3"), owner="bob", keep="desk"))
+    assert await store.list_partitions(owner="ada", keep="desk") == [kept]
+    assert await store.list_partitions(owner="ada", keep="") == [plain]
+    assert await store.list_partitions(owner="ada") == [kept, plain]
 
 
 async def test_drained_nodes(store: Store) -> None:

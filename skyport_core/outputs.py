@@ -1,0 +1,26 @@
+"""What jobs leave at the core: their logs and results, a folder each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+
+def output_folder(home: Path, job_id: str) -> Path:
+    """Where the logs and results of a job are kept, below the core's ``home``."""
+    return home / "jobs" / job_id
+
+
+async def write_private(path: Path, data: bytes) -> None:
+    """Write a file of the core's own (0600, in a 0700 folder), whole or not at all."""
+    await asyncio.to_thread(_write_atomically, path, data)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    part.replace(path)

@@ -1,0 +1,222 @@
+"""Watching Azure's long-running operations until their end, over outages and restarts.
+
+The SDK's own poller does the looking. This adds its token to the gate's memory before the gate
+answers the core, so that a core that was restarted goes on watching, and makes the difference
+between an operation that failed and a look at it that failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from azure.core.exceptions import AzureError
+from azure.core.polling import AsyncLROPoller
+from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
+
+from ..gate import GateStore, Throttled
+from .clients import READS, Clients
+from .errors import is_gone, operation_failed, translate
+
+PREFIX = "operation/"
+CREATE, DELETE, SUSPEND, HIBERNATE, RESUME = "create", "delete", "suspend", "hibernate", "resume"
+MANY_LOOKS = 40
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries to look, while Azure does not answer."""
+
+
+class Polling(AsyncARMPolling):
+    """Looks every ``interval`` seconds, whatever Azure advises, and less often after a while.
+
+    Azure advises 10 s and more, which would be much of the time that a machine takes. It allows
+    45 looks at one operation, and 15 more each minute.
+    """
+
+    def __init__(self, interval: float) -> None:
+        options: dict[str, Any] = dict(READS)
+        super().__init__(timeout=interval, **options)
+        self._interval = interval
+        self._looks = 0
+
+    def _extract_delay(self) -> float:
+        self._looks += 1
+        return self._interval if self._looks < MANY_LOOKS else self._interval * 2.5
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: what is done (``kind``), with which machine of which partition."""
+
+    kind: str
+    machine: str
+    partition: str
+
+
+Ended = Callable[[Operation, BaseException | None], Awaitable[None]]
+"""Called at an operation's end, with what it failed with (as the SDK raised it) or None."""
+
+
+@dataclass
+class _Watch:
+    operation: Operation
+    token: str
+    task: asyncio.Task[None] | None = None
+
+
+class Operations:
+    """The operations under way, at most one a machine.
+
+    Parameters
+    ----------
+    group
+        The resource group.
+    interval
+        Seconds between two looks at an operation.
+    ended
+        Called at each one's end, after it was forgotten.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        store: GateStore,
+        *,
+        group: str,
+        interval: float,
+        ended: Ended,
+        log: logging.Logger | logging.LoggerAdapter[Any],
+    ) -> None:
+        self._clients = clients
+        self._store = store
+        self._group = group
+        self._interval = interval
+        self._ended = ended
+        self._log = log
+        self._watches: dict[str, _Watch] = {}
+
+    def polling(self) -> Polling:
+        """The ``polling`` argument of a call that begins an operation."""
+        return Polling(self._interval)
+
+    async def restore(self) -> None:
+        """Go on watching what was under way when the core ended."""
+        for key, text in (await self._store.items(PREFIX)).items():
+            try:
+                kept = json.loads(text)
+                operation = Operation(kept["kind"], kept["machine"], kept["partition"])
+                watch = _Watch(operation, kept["token"])
+            except (ValueError, TypeError, KeyError):
+                self._log.warning("Forgetting %s, which cannot be read", key)
+                await self._store.put(key, None)
+                continue
+            self._begin(watch, None)
+
+    async def watch(self, operation: Operation, poller: AsyncLROPoller[Any]) -> None:
+        """Remember an operation that was just begun, and watch it."""
+        token = poller.continuation_token()
+        kept = {
+            "kind": operation.kind,
+            "machine": operation.machine,
+            "partition": operation.partition,
+            "token": token,
+        }
+        await self._store.put(PREFIX + operation.machine, json.dumps(kept))
+        await self._stop(operation.machine)
+        self._begin(_Watch(operation, token), poller)
+
+    def of(self, machine: str) -> Operation | None:
+        """What is under way with a machine."""
+        watch = self._watches.get(machine)
+        return None if watch is None else watch.operation
+
+    async def forget(self, machine: str) -> None:
+        """Stop watching what is under way with a machine; it goes on at Azure."""
+        await self._stop(machine)
+        await self._store.put(PREFIX + machine, None)
+
+    async def wait(self, machine: str) -> None:
+        """Return when nothing is under way with a machine."""
+        while (watch := self._watches.get(machine)) is not None and watch.task is not None:
+            await asyncio.wait([watch.task])
+
+    async def close(self) -> None:
+        """Stop watching; what is under way is taken up by the next start."""
+        tasks = [watch.task for watch in self._watches.values() if watch.task is not None]
+        self._watches.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stop(self, machine: str) -> None:
+        watch = self._watches.pop(machine, None)
+        if watch is not None and watch.task is not None:
+            watch.task.cancel()
+            await asyncio.wait([watch.task])
+
+    def _begin(self, watch: _Watch, poller: AsyncLROPoller[Any] | None) -> None:
+        self._watches[watch.operation.machine] = watch
+        name = f"azure {watch.operation.kind} {watch.operation.machine}"
+        watch.task = asyncio.create_task(self._run(watch, poller), name=name)
+
+    async def _run(self, watch: _Watch, poller: AsyncLROPoller[Any] | None) -> None:
+        machine = watch.operation.machine
+        try:
+            error = await self._end(watch, poller)
+            # Under another task now, should a new operation have begun meanwhile.
+            if self._watches.get(machine) is watch:
+                await self._store.put(PREFIX + machine, None)
+                del self._watches[machine]
+            await self._ended(watch.operation, error)
+        except Exception:
+            self._log.exception("Watching %s of %s failed", watch.operation.kind, machine)
+            with contextlib.suppress(KeyError):
+                del self._watches[machine]
+
+    async def _end(self, watch: _Watch, poller: AsyncLROPoller[Any] | None) -> BaseException | None:
+        """Wait for the end; what the operation failed with."""
+        pause, told = self._interval, False
+        while True:
+            try:
+                poller = poller or await self._resumed(watch)
+                await poller.result()
+                return None
+            except AzureError as error:
+                if operation_failed(error) or is_gone(error):
+                    return error
+                trouble = translate(error)
+            except ValueError as error:
+                # A token of another version of the SDK. The looks at all machines tell the rest.
+                self._log.warning(
+                    "An operation of %s cannot be taken up: %s", watch.operation, error
+                )
+                return None
+            if not told:
+                told = True
+                self._log.warning("%s: cannot be watched now: %s", watch.operation, trouble)
+            poller = None
+            advised = trouble.retry_after if isinstance(trouble, Throttled) else 0.0
+            await asyncio.sleep(max(pause, min(advised, LONGEST_PAUSE)))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _resumed(self, watch: _Watch) -> AsyncLROPoller[Any]:
+        machines: Any = self._clients.compute.virtual_machines
+        where = (self._group, watch.operation.machine)
+        options = {"continuation_token": watch.token, "polling": self.polling()}
+        kind = watch.operation.kind
+        if kind == CREATE:
+            poller = await machines.begin_create_or_update(*where, None, **options)
+        else:
+            begin = {
+                DELETE: machines.begin_delete,
+                SUSPEND: machines.begin_deallocate,
+                HIBERNATE: machines.begin_deallocate,
+                RESUME: machines.begin_start,
+            }
+            poller = await begin[kind](*where, **options)
+        result: AsyncLROPoller[Any] = poller
+        return result

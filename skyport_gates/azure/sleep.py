@@ -1,0 +1,131 @@
+"""Putting partitions to sleep and waking them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Any
+
+from ..gate import GateError, GateUnavailable, PartitionNotFound
+from .clients import ONCE, Clients
+from .errors import is_gone, is_passing, translate
+from .fleet import Fleet
+from .member import Member, Phase
+from .operations import HIBERNATE, RESUME, SUSPEND, Operation, Operations
+from .settings import AzureSettings
+
+
+class Sleep:
+    """Deallocates machines, which keeps their disks, and starts them again."""
+
+    def __init__(
+        self,
+        settings: AzureSettings,
+        clients: Clients,
+        fleet: Fleet,
+        operations: Operations,
+        log: logging.Logger | logging.LoggerAdapter[Any],
+    ) -> None:
+        self._group = settings.resource_group
+        self._clients = clients
+        self._fleet = fleet
+        self._operations = operations
+        self._log = log
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def close(self) -> None:
+        """Stop what was begun by :meth:`begin`."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def begin(self, member: Member) -> None:
+        """Put a partition to sleep in the background; a later look sees whether it worked."""
+        if member.name not in self._tasks:
+            task = asyncio.create_task(self._try(member), name=f"azure sleep {member.name}")
+            self._tasks[member.name] = task
+            task.add_done_callback(lambda _: self._tasks.pop(member.name, None))
+
+    async def suspend(self, member: Member) -> None:
+        """Put a partition to sleep; return once accepted. Idempotent. Raises GateError."""
+        if member.phase is Phase.ASLEEP:
+            return
+        if member.phase is Phase.WAKING and not self._idle(member):
+            raise GateUnavailable(
+                f"Partition {member.name} is still waking up.", hint="It is tried again."
+            )
+        if member.phase is not Phase.FALLING:
+            await self._fleet.move(member, Phase.FALLING)
+        try:
+            await self._all(member, self._deallocate)
+        except GateError as error:
+            # Without an answer it may well be on its way: that must not look like an eviction.
+            if not is_passing(error) and self._idle(member):
+                await self._fleet.move(member, Phase.AWAKE)
+            raise
+
+    async def resume(self, member: Member) -> None:
+        """Wake a partition; return once accepted. Idempotent. Raises GateError."""
+        if member.phase is Phase.AWAKE:
+            return
+        if member.phase is Phase.FALLING and not self._idle(member):
+            raise GateUnavailable(
+                f"Partition {member.name} is still going to sleep.", hint="It is tried again."
+            )
+        if member.phase is not Phase.WAKING:
+            await self._fleet.move(member, Phase.WAKING)
+        try:
+            await self._all(member, self._start)
+        except GateError as error:
+            if not is_passing(error) and self._idle(member):
+                await self._fleet.move(member, Phase.ASLEEP, error)
+            raise
+
+    def _idle(self, member: Member) -> bool:
+        return all(self._operations.of(machine) is None for machine in member.machines)
+
+    async def _try(self, member: Member) -> None:
+        try:
+            await self.suspend(member)
+        except GateError as error:
+            self._log.warning("Partition %s cannot sleep: %s", member.name, error)
+
+    async def _all(self, member: Member, begin: Any) -> None:
+        calls = [begin(member, machine) for machine in member.machines]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _deallocate(self, member: Member, machine: str) -> None:
+        under_way = self._operations.of(machine)
+        if under_way is not None and under_way.kind in (SUSPEND, HIBERNATE):
+            return
+        kind = HIBERNATE if member.hibernates else SUSPEND
+        machines: Any = self._clients.compute.virtual_machines
+        options = {"hibernate": True} if member.hibernates else {}
+        polling = self._operations.polling()
+        call = machines.begin_deallocate(self._group, machine, polling=polling, **options, **ONCE)
+        await self._begin(Operation(kind, machine, member.name), call, member)
+
+    async def _start(self, member: Member, machine: str) -> None:
+        under_way = self._operations.of(machine)
+        if under_way is not None and under_way.kind == RESUME:
+            return
+        machines: Any = self._clients.compute.virtual_machines
+        polling = self._operations.polling()
+        call = machines.begin_start(self._group, machine, polling=polling, **ONCE)
+        await self._begin(Operation(RESUME, machine, member.name), call, member)
+
+    async def _begin(self, operation: Operation, call: Awaitable[Any], member: Member) -> None:
+        try:
+            poller = await self._clients.call(call, raw=True)
+        except Exception as error:
+            if is_gone(error):
+                raise PartitionNotFound(
+                    f"Machine {operation.machine} does not exist any more."
+                ) from error
+            raise translate(error, member.subject) from error
+        await self._operations.watch(operation, poller)

@@ -1,0 +1,42 @@
+"""An endpoint for each test, and the real SDK for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.infra.arm.clients import Clients, clients
+from tests.infra.arm.endpoint import ArmEndpoint
+from tests.infra.arm.raw import RawClient
+
+
+@pytest_asyncio.fixture
+async def endpoint() -> AsyncIterator[ArmEndpoint]:
+    async with ArmEndpoint() as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def sdk(endpoint: ArmEndpoint) -> AsyncIterator[Clients]:
+    async with clients(endpoint) as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def raw(endpoint: ArmEndpoint) -> AsyncIterator[RawClient]:
+    async with RawClient(endpoint) as client:
+        yield client
+
+
+@pytest.fixture
+def azure_data() -> Path:
+    """The folder of recorded data; skips where there is none."""
+    default = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    folder = Path(os.environ.get("SKYPORT_TEST_DATA", default))
+    if not (folder / "azure").is_dir():
+        pytest.skip(f"no recorded data of Azure in {folder} (SKYPORT_TEST_DATA)")
+    return folder

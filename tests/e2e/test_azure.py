@@ -1,0 +1,147 @@
+"""Servers on Azure: picked by price, made, reached through the tunnel, removed to the last disk.
+
+The machines are nodes that obey their custom data; Azure is the endpoint, talked to by the real
+SDK inside a real core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.async_api import expect
+
+from skyport_core.model import JobState
+from tests.e2e.lab_page import log_in, run_a_cell
+from tests.e2e.steps import batch, ended, hub_over, reach, submit
+from tests.infra.arm.backends.node import NodeBackend, Trouble
+from tests.infra.arm.endpoint import ArmEndpoint
+from tests.infra.browser import chromium, new_page, screenshot
+from tests.infra.core import CoreProcess
+from tests.infra.hub import PASSWORD
+from tests.infra.lab import NOTEBOOK, QUICK
+from tests.infra.nodes import Fabric
+from tests.infra.requirements import needs_browser, needs_nodes
+from tests.infra.wait import eventually
+
+pytestmark = needs_nodes
+
+SIZE = "Standard_D2s_v5"
+
+
+@dataclass
+class Azure:
+    """The endpoint, its machines, and a core with one site "azure" over it."""
+
+    endpoint: ArmEndpoint
+    backend: NodeBackend
+    core: CoreProcess
+
+    def left(self) -> list[str]:
+        """What still costs money, and machines that still exist."""
+        return self.endpoint.arm.leftovers() + list(self.backend.guests())
+
+    async def clean(self) -> None:
+        """Wait until nothing is left."""
+        await eventually(lambda: not self.left(), "Azure without leftovers", 30)
+
+
+@contextlib.asynccontextmanager
+async def azure(fabric: Fabric, **options: object) -> AsyncIterator[Azure]:
+    """Azure and a core over it; ``options`` are traits of AzureGate."""
+    backend = NodeBackend(fabric)
+    async with ArmEndpoint(backend=backend, fabric=fabric) as endpoint:
+        traits = endpoint.gate_options(bootstrap="none", sizes=[SIZE, "Standard_D4s_v5"])
+        gates = {"azure": {"class": "azure", **traits, **options}}
+        lines = [f"c.SkyPortCore.gates = {gates!r}"]
+        lines += [f"c.SkyPortCore.{name} = {value!r}" for name, value in QUICK.items()]
+        core = CoreProcess("\n".join(["c = get_config()", *lines, ""]), fabric=fabric)
+        async with core:
+            yield Azure(endpoint, backend, core)
+
+
+@needs_browser
+async def test_a_person_picks_a_size_works_on_it_and_leaves_nothing(fabric: Fabric, tmp_path: Path):
+    async with (
+        azure(fabric) as cloud,
+        hub_over(cloud.core, fabric, NOTEBOOK) as hub,
+        chromium(fabric) as browser,
+        new_page(browser) as page,
+    ):
+        await log_in(page, hub.url, "alice", PASSWORD)
+        await page.wait_for_selector("form#spawn_form")
+        option = page.locator(f"#skyport-machine option[value='azure/{SIZE}']")
+        await expect(option).to_have_text(re.compile(r"2 CPUs, 8 GiB, .*\$0\.\d+ per hour"))
+        await page.select_option("#skyport-machine", f"azure/{SIZE}")
+        await expect(page.locator("#skyport-cost")).to_contain_text("$")
+        await screenshot(page, tmp_path, "form")
+        await page.click("form#spawn_form [type=submit]")
+        await page.wait_for_selector("#progress-bar", state="attached")
+        await expect(page.locator("#progress-message")).to_contain_text(
+            re.compile(f"{SIZE}|Azure|azure|machine"), timeout=20_000
+        )
+        await screenshot(page, tmp_path, "progress")
+        await page.wait_for_url("**/lab**", timeout=60_000)
+        await page.wait_for_selector(".jp-LauncherCard", timeout=60_000)
+        (name,) = cloud.backend.guests()
+        host = cloud.backend.guest(name).read("/etc/hostname").strip()
+        code = "import getpass, os; print(getpass.getuser(), os.uname().nodename)"
+        assert await run_a_cell(page, code) == f"alice {host}"
+        await screenshot(page, tmp_path, "notebook")
+        await page.goto(f"{hub.url}/hub/home")
+        await page.click("#stop")
+        await expect(page.locator("#stop")).to_be_hidden(timeout=30_000)
+        await cloud.clean()
+
+
+async def test_jobs_run_on_machines_of_their_own(fabric: Fabric):
+    async with azure(fabric) as cloud, cloud.core.client() as client:
+        jobs = [await submit(client, batch("hostname; id -un")) for _ in range(4)]
+        views = [await ended(client, each, 60) for each in jobs]
+        assert {view.state for view in views} == {JobState.FINISHED}
+        logs = [(await client.log(each)).data.decode().split() for each in jobs]
+        assert {user for _, user in logs} == {"alice"}
+        assert len({host for host, _ in logs}) == 4
+        await cloud.clean()
+
+
+async def test_a_machine_whose_sshd_never_starts_is_removed_and_its_console_is_shown(
+    fabric: Fabric,
+):
+    async with azure(fabric) as cloud, cloud.core.client() as client:
+        cloud.backend.troubles.append(Trouble(silent=True, times=99))
+        view = await ended(client, await submit(client, batch("true", retries=0)), 60)
+        assert view.state is JobState.FAILED
+        await cloud.clean()
+
+
+async def test_a_wrong_host_key_ends_the_start(fabric: Fabric):
+    async with azure(fabric) as cloud, cloud.core.client() as client:
+        cloud.backend.troubles.append(Trouble(other_host_key=True, times=99))
+        view = await ended(client, await submit(client, batch("true")), 60)
+        assert view.state is JobState.FAILED
+        assert "host key" in (view.failure or "")
+        await cloud.clean()
+
+
+async def test_a_job_on_an_evicted_machine_goes_on_elsewhere_with_its_results(fabric: Fabric):
+    script = "hostname >> hosts; [ $(wc -l < hosts) = 2 ] || exec sleep 600; cat hosts"
+    async with azure(fabric) as cloud, cloud.core.client() as client:
+        job_id = await submit(
+            client, batch(script, spot=True, on_eviction="move", outputs=["hosts"])
+        )
+        await reach(client, job_id, JobState.RUNNING, timeout=60)
+        (name,) = cloud.backend.guests()
+        find = ["find", "/home/alice", "-name", "hosts", "-size", "+0"]
+        guest = cloud.backend.guest(name)
+        await eventually(lambda: cloud.backend.host(name).asked, "question of the node's agent")
+        await eventually(lambda: guest.run(find).stdout, "first line of the job's file")
+        await cloud.endpoint.arm.evict(name, notice=30)
+        view = await ended(client, job_id, 60)
+        assert view.state is JobState.FINISHED
+        hosts = (await client.log(job_id)).data.decode().split()
+        assert len(set(hosts)) == len(hosts) == 2
+        await cloud.clean()
