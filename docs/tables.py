@@ -4,6 +4,7 @@ A Markdown file names a table in a comment; what stands between it and the end m
 
     <!-- table: traits skyport_core.app:SkyPortCore -->
     <!-- table: fields skyport_core.wire:JobRequest -->
+    <!-- table: rights skyport_gates.azure.rights:MACHINES -->
     …
     <!-- end of table -->
 
@@ -28,9 +29,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from traitlets import DefaultHandler, HasTraits, TraitType
 
+from skyport_gates.azure.rights import Role
+
 FOLDER = Path(__file__).parent
 TABLE = re.compile(
-    r"(?P<head><!-- table: (?P<kind>traits|fields) (?P<name>[\w.]+:\w+) -->\n)"
+    r"(?P<head><!-- table: (?P<kind>traits|fields|rights) (?P<name>[\w.]+:\w+) -->\n)"
     r".*?(?P<tail><!-- end of table -->)",
     re.DOTALL,
 )
@@ -44,8 +47,10 @@ def filled(text: str) -> str:
         found = getattr(importlib.import_module(module), name)
         if match["kind"] == "traits":
             rows = table("option", trait_rows(found))
-        else:
+        elif match["kind"] == "fields":
             rows = table("field", field_rows(found))
+        else:
+            rows = rights_table(found)
         return match["head"] + rows + match["tail"]
 
     return TABLE.sub(fill, text)
@@ -131,6 +136,13 @@ def type_name(annotation: Any) -> str:
     if annotation in names:
         return names[annotation]
     return " or ".join(f"`{member.value}`" for member in annotation)
+
+
+def rights_table(role: Role) -> str:
+    """A Markdown table of a role's actions and their reasons."""
+    lines = [f"| {role.title}: action | why: the core |", "|---|---|"]
+    lines += [f"| `{action}` | {why} |" for action, why in role.actions.items()]
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -336,7 +336,8 @@ class PartitionRecord:
         When the present state is given up; of a sleeping one: when it is deleted.
     reason, error
         Why it failed or is leaving: a word for programs (``preempted``, ``no_capacity``,
-        ``quota``, ``boot``, ``lost`` …) and a sentence for people.
+        ``quota``, ``boot``, ``lost`` …) and a sentence for people. One that is or gets ready after
+        a sleep is ``woken``.
     """
 
     name: str

@@ -21,7 +21,7 @@ from skyport_core.console import main as console
 from skyport_core.model import JobState
 from skyport_core.wire import EventView, JobView
 from skyport_gates.inventory import NodeConfig
-from skyport_gates.plugins import gate_names, load_gate_class
+from skyport_gates.plugins import gate_names, load_command, load_gate_class
 from skyport_spawner import SkyPortSpawner
 from tests.infra.nodes import CHECKOUT
 from tests.infra.pages import FOLDER, Page, all_pages, page
@@ -145,7 +145,7 @@ def command_lines() -> list[Any]:
         for one in all_pages()
         for text in one.examples("sh")
         for line in text.replace("\\\n", " ").splitlines()
-        if re.search(r"\b(make|skyport|skyport-core)\b", line) and "curl" not in line
+        if re.search(r"\b(make|skyport|skyport-core)\b", line) and not re.search(r"\bcurl\b|^az ", line)
     ]
 
 
@@ -164,16 +164,19 @@ def test_commands_exist_and_take_their_arguments(line: str) -> None:
 
 
 def _check_core(arguments: list[str]) -> None:
-    options = [word for word in arguments if word.startswith("-")]
-    names = [
-        name
-        for alias in SkyPortCore().aliases
-        for name in ([alias] if isinstance(alias, str) else alias)
-    ]
+    program: Any = SkyPortCore()
+    words = list(arguments)
+    while words and not words[0].startswith("-"):
+        name = words.pop(0)
+        assert name in program.subcommands, arguments
+        command = program.subcommands[name][0]
+        if not isinstance(command, type):
+            command = load_command(name)
+        program = command()
+    named = {**program.aliases, **program.flags}
+    names = [name for one in named for name in ([one] if isinstance(one, str) else one)]
     known = {f"--{name}" if len(name) > 1 else f"-{name}" for name in names} | {"--help-all"}
-    assert set(options) <= known, arguments
-    if arguments and not arguments[0].startswith("-"):
-        assert arguments[0] in SkyPortCore().subcommands
+    assert {word.partition("=")[0] for word in words if word.startswith("-")} <= known, arguments
 
 
 def _check_console(arguments: list[str]) -> None:
@@ -241,8 +244,10 @@ def source_texts() -> str:
 
 
 def troubleshooting() -> list[str]:
-    """The messages in the first column of the table."""
-    lines = page("howto-onprem.md").prose.partition("## When it does not work")[2].splitlines()
+    """The messages in the first columns of the tables."""
+    pages = [page("howto-onprem.md"), page("howto-azure.md")]
+    parts = [one.prose.partition("## When it does not work")[2] for one in pages]
+    lines = [line for part in parts for line in part.splitlines()]
     cells = [line.split("|")[1] for line in lines if line.startswith("| `")]
     return [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
 

@@ -103,7 +103,9 @@ async def overdue(job: Job, context: JobContext, message: str) -> Step:
         return await requeue(job, context, event, unused=True)
     if record.target is PartitionState.READY:
         await context.partitions.diagnose(record)
-    return await _no_boot(job, context, record, message)
+    trouble = context.attachments.trouble(job.id)
+    why = f"{message}: {trouble.rstrip('.')}" if trouble else message
+    return await _no_boot(job, context, record, why)
 
 
 async def _no_boot(job: Job, context: JobContext, record: PartitionRecord, why: str) -> Step:

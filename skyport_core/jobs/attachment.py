@@ -207,6 +207,12 @@ class Attachments:
         attachment = self._attachments.get(job_id)
         return None if attachment is None else attachment.notice
 
+    def trouble(self, job_id: str) -> str:
+        """Why the job's node could not be reached the last time; "" if it could."""
+        attachment = self._attachments.get(job_id)
+        error = None if attachment is None else attachment.connection.last_error
+        return "" if error is None else error.message
+
     async def close(self, job_id: str, *, hang_up: bool = False) -> None:
         """Close what the job has open; nothing happens if it has none.
 

@@ -14,7 +14,7 @@ from ..settings import Settings
 from ..sites import Sites
 from ..store import Conflict, Store
 from ..workqueue import WorkQueue, serve
-from .steps import NOW, SOON, Again, Steps
+from .steps import ASLEEP, NOW, SOON, Again, Steps
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds between two looks at a partition on its way somewhere: they grow from one to the other.
@@ -188,7 +188,7 @@ class PartitionReconciler:
             return None
         if record.site not in self._sites.gates:
             self.log.error("Partition %s: site %s is not configured any more", name, record.site)
-            return SOON
+            return ASLEEP
         if record.target is PartitionState.READY:
             wanted = await self._wanted(record)
             if wanted is None:

@@ -135,7 +135,7 @@ class _OfferTroubles:
         reasons = [f"{reason} ({count})" for reason, count in self._reasons.most_common(MENTIONED)]
         more = len(self._reasons) - len(reasons)
         if more:
-            reasons.append(f"and {more} more reasons")
+            reasons.append(f"and {more} more reason{'s' if more > 1 else ''}")
         text = f"none of {self._count} offers is available now: {'; '.join(reasons)}"
         return [text + self._again("the first", self._until)]
 

@@ -344,10 +344,10 @@ watch)
     rm -f "$fifo"
     mkfifo "$fifo" || exit 1
     exec 4<>"$fifo"
-    # Said before the reader starts: if the connection is gone by now, this ends here, and alone.
-    printf 'skyport-watch ready\n'
     # A notice that came while nobody listened.
     { read -r line <"$root/notice"; } 2>/dev/null && printf '%s\n' "$line"
+    # Said before the reader starts: if the connection is gone by now, this ends here, and alone.
+    printf 'skyport-watch ready\n'
     cat <&4 &
     # The connection's end is the end of standard input.
     while read -r line; do :; done

@@ -35,6 +35,9 @@ USAGES_API = "2024-07-01"
 QUOTA_INTERVAL = 300.0
 """Seconds between two looks at the limits of a region."""
 
+QUOTA_LEAST = 5.0
+"""Seconds between two such looks however many notes there are."""
+
 
 class Catalog:
     """The catalog of one gate.
@@ -181,7 +184,11 @@ class Catalog:
             looks[f"prices/{region}"] = (self._look_at_prices, "prices", interval)
         for key, (look, what, pause) in looks.items():
             refresher = Refresher(
-                f"the {what} of {region}", _bind(look, region), self._log, interval=pause
+                f"the {what} of {region}",
+                _bind(look, region),
+                self._log,
+                interval=pause,
+                least=QUOTA_LEAST,
             )
             refresher.start(ages.get(key, float("inf")))
             self._refreshers[key] = refresher

@@ -72,7 +72,7 @@ class ImageBook:
     Parameters
     ----------
     images
-        As the trait ``images`` has it; empty: those of Sky Port.
+        As the trait ``boot_images`` has it; empty: those of Sky Port.
     default
         The image for who asks for none; "": the first.
 

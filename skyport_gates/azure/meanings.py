@@ -66,10 +66,20 @@ class Subject:
             return ""
         return f" in {self.region}" + (f" zone {self.zone}" if self.zone else "")
 
-    def scope(self, *, zone: str | None, spot: bool | None) -> Scope:
-        """The offers of this size in this region."""
-        flavors = frozenset({self.flavor}) if self.flavor else None
-        return Scope(flavors, self.region or None, zone, spot)
+    def scope(
+        self,
+        *,
+        zone: str | None = None,
+        spot: bool | None = None,
+        flavors: frozenset[str] | None = None,
+    ) -> Scope | None:
+        """Offers of the region: of ``flavors``, or of all; None while the region is not known."""
+        return Scope(flavors, self.region, zone, spot) if self.region else None
+
+    @property
+    def size(self) -> frozenset[str]:
+        """The size alone."""
+        return frozenset({self.flavor})
 
 
 Meaning = Callable[[Fault, Subject], "GateError | None"]
@@ -78,20 +88,22 @@ Meaning = Callable[[Fault, Subject], "GateError | None"]
 
 def _allocation_failed(fault: Fault, subject: Subject) -> GateError:
     # Who gets none by paying in full gets no spot machine either; the reverse does not hold.
-    scope = subject.scope(zone=subject.zone or None, spot=True if subject.spot else None)
-    return _no_capacity(subject, scope, HOUR)
+    return _no_capacity(subject, HOUR, zone=subject.zone or None, spot=subject.spot or None)
 
 
 def _zone_exhausted(fault: Fault, subject: Subject) -> GateError:
-    return _no_capacity(subject, subject.scope(zone=subject.zone or None, spot=None), HOUR)
+    return _no_capacity(subject, HOUR, zone=subject.zone or None)
 
 
 def _not_sold(fault: Fault, subject: Subject) -> GateError:
     seconds = HOUR if subject.spot else RESTRICTED
-    return _no_capacity(subject, subject.scope(zone=None, spot=subject.spot), seconds)
+    return _no_capacity(subject, seconds, spot=subject.spot)
 
 
-def _no_capacity(subject: Subject, scope: Scope, seconds: float) -> GateError:
+def _no_capacity(
+    subject: Subject, seconds: float, *, zone: str | None = None, spot: bool | None = None
+) -> GateError:
+    scope = subject.scope(zone=zone, spot=spot, flavors=subject.size)
     return NoCapacity(
         f"Azure has no {subject} now.", hint=_ELSEWHERE, scope=scope, retry_after=seconds
     )
@@ -111,7 +123,7 @@ def _quota(fault: Fault, subject: Subject) -> GateError:
     words = fault.message.lower().replace(" ", "")
     limit = _LIMIT.search(fault.message)
     seconds = HOUR if limit is not None and int(limit.group(1)) == 0 else LOW_QUOTA
-    flavors: frozenset[str] | None = subject.family | {subject.flavor} - {""}
+    flavors: frozenset[str] | None = subject.family | subject.size
     spot: bool | None = False
     if "lowprioritycores" in words or "spotcores" in words or subject.spot:
         flavors, spot = None, True
@@ -123,7 +135,7 @@ def _quota(fault: Fault, subject: Subject) -> GateError:
         f"The quota of the subscription does not allow {subject}: {fault}.",
         hint="Use another size or region, or have an admin ask for more: "
         "https://aka.ms/azquotaincrease",
-        scope=Scope(flavors or None, subject.region or None, None, spot),
+        scope=subject.scope(flavors=flavors, spot=spot),
         retry_after=seconds,
     )
 
@@ -132,7 +144,7 @@ def _limit_reached(fault: Fault, subject: Subject) -> GateError:
     return QuotaExceeded(
         f"A limit of the subscription does not allow {subject}: {fault}.",
         hint="Wait until other machines are gone, or have an admin ask for a higher limit.",
-        scope=Scope(None, subject.region or None, None, None),
+        scope=subject.scope(),
         retry_after=LOW_QUOTA,
     )
 
@@ -141,7 +153,7 @@ def _subnet_full(fault: Fault, subject: Subject) -> GateError:
     return NoCapacity(
         f"The subnet{subject.place} has no address left.",
         hint="An admin makes it larger, or names another in c.AzureGate.subnets.",
-        scope=Scope(None, subject.region or None, None, None),
+        scope=subject.scope(),
         retry_after=LOW_QUOTA,
     )
 
@@ -150,7 +162,7 @@ def _too_cheap(fault: Fault, subject: Subject) -> GateError:
     return NoCapacity(
         f"The price of {subject} is above the limit that was set.",
         hint="Allow a higher price, or wait.",
-        scope=subject.scope(zone=None, spot=True),
+        scope=subject.scope(flavors=subject.size, spot=True),
         retry_after=HOUR,
     )
 

@@ -57,6 +57,8 @@ class Member:
     moved
         When what it stands for was last changed from here, on the event loop's clock; older looks
         tell nothing.
+    asking
+        How many requests to Azure are on their way that will move it.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Member:
     error: GateError | None = None
     leaving: bool = False
     moved: float = 0.0
+    asking: int = 0
 
     @property
     def subject(self) -> Subject:
@@ -142,7 +145,7 @@ class Member:
     def to_text(self) -> str:
         """For the gate's memory; without ``error``, which a look will find again."""
         kept = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name in ("error", "moved", "leaving"):
+        for name in ("error", "leaving", "moved", "asking"):
             del kept[name]
         for name in ("accepted", "made"):
             kept[name] = sorted(kept[name])

@@ -22,8 +22,8 @@ from .member import Member, Phase
 from .operations import CREATE, HIBERNATE, RESUME, SUSPEND, Operation, Operations
 from .settings import AzureSettings
 
-LONGEST_PAUSE = 15.0
-"""Seconds between two looks for addresses that do not come."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+"""Seconds between two looks for addresses that do not come: they grow from one to the other."""
 
 
 class Observer:
@@ -74,17 +74,17 @@ class Observer:
 
     async def _find_addresses(self) -> None:
         lacking = self._fleet.lacking
+        first = min(FIRST_PAUSE, self._settings.operation_interval)
         while True:
             await lacking.wait()
-            pause = self._settings.operation_interval
+            pause = first
             while any(member.lacks_address for member in self._fleet.members()):
                 lacking.clear()
-                await asyncio.sleep(min(pause, self._settings.operation_interval))
+                await asyncio.sleep(min(pause, first))
                 with contextlib.suppress(asyncio.TimeoutError):
                     # Somebody new is not kept waiting by those for whom it takes long.
-                    more = pause - self._settings.operation_interval
-                    await asyncio.wait_for(lacking.wait(), max(0.0, more))
-                    pause = self._settings.operation_interval
+                    await asyncio.wait_for(lacking.wait(), max(0.0, pause - first))
+                    pause = first
                 try:
                     await self._read_addresses()
                 except GateError as error:
@@ -141,7 +141,7 @@ class Observer:
     async def _look(self) -> None:
         began, states = await self._looks.states()
         for member in self._fleet.members():
-            if member.leaving or member.failed or began <= member.moved:
+            if member.leaving or member.failed or member.asking or began <= member.moved:
                 continue
             try:
                 await self._observe(member, states)

@@ -163,16 +163,16 @@ class Removal:
                 rest = self._rest(member, await self._looks.sweep())
                 if not rest:
                     break
-                if any(piece.kind == MACHINE for piece in rest):
-                    await self._delete_again(member, rest)
-                elif patience > 0:
+                if patience > 0 and not any(_stands(piece) for piece in rest):
                     patience -= 1
                 else:
-                    await self._delete_strays(member, rest)
+                    await self._delete_rest(member, rest)
                 self._trouble.pop(member.name, None)
             except GateError as error:
+                told = self._trouble.get(member.name)
+                if told is None or told.message != error.message:
+                    self._log.warning("Partition %s stays for now: %s", member.name, error)
                 self._trouble[member.name] = error
-                self._log.warning("Partition %s cannot be removed now: %s", member.name, error)
             except Exception as error:
                 self._trouble[member.name] = translate(error)
                 self._log.exception("Removing partition %s failed", member.name)
@@ -198,14 +198,15 @@ class Removal:
             return False
         return partition_of(piece) == member.name or belongs(piece, own) is not None
 
-    async def _delete_again(self, member: Member, rest: list[Piece]) -> None:
-        for piece in rest:
-            state = (piece.body.get("properties") or {}).get("provisioningState", "")
-            if piece.kind == MACHINE and str(state).lower() != "deleting":
-                self._log.warning("Machine %s is still there; deleting it again", piece.name)
-                await self._delete_machine(member, piece.name)
+    async def _delete_rest(self, member: Member, rest: list[Piece]) -> None:
+        machines = [piece.name for piece in rest if piece.kind == MACHINE]
+        for machine in machines:
+            self._log.warning("Machine %s is still there; deleting it again", machine)
+            await self._delete_machine(member, machine)
+        if not machines:
+            await self._delete_strays(rest)
 
-    async def _delete_strays(self, member: Member, rest: list[Piece]) -> None:
+    async def _delete_strays(self, rest: list[Piece]) -> None:
         compute, network = self._clients.compute, self._clients.network
         begin: Mapping[str, Any] = {
             NIC: network.network_interfaces.begin_delete,
@@ -244,6 +245,12 @@ class Removal:
 
 _ORDER = (MACHINE, NIC, ADDRESS, DISK)
 """The order in which they can be removed."""
+
+
+def _stands(piece: Piece) -> bool:
+    """Whether it is a machine that does not even look as if it was being deleted."""
+    state = (piece.body.get("properties") or {}).get("provisioningState", "")
+    return piece.kind == MACHINE and str(state).lower() != "deleting"
 
 
 def _by_name(name: str, sweep: Sweep, known: Mapping[str, str]) -> tuple[str, ...]:

@@ -94,7 +94,12 @@ class Sleep:
 
     async def _all(self, member: Member, begin: Any) -> None:
         calls = [begin(member, machine) for machine in member.machines]
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        member.asking += 1
+        try:
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        finally:
+            member.asking -= 1
+            member.moved = asyncio.get_running_loop().time()
         for result in results:
             if isinstance(result, BaseException):
                 raise result

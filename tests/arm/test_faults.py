@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError, ServiceResponseError
 
@@ -83,7 +85,8 @@ async def test_a_failed_vm_can_be_put_again(sdk: Clients) -> None:
 async def test_a_429_says_how_long_to_wait(sdk: Clients) -> None:
     sdk.arm.faults.add(presets.throttled(7))
     error = await failure(sdk)
-    assert error.response is not None and error.response.headers["Retry-After"] == "7"
+    response: Any = error.response
+    assert response.headers["Retry-After"] == "7"
 
 
 async def test_a_429_is_retried_by_the_sdk_when_it_may(endpoint: ArmEndpoint) -> None:

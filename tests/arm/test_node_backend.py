@@ -320,6 +320,16 @@ async def test_nothing_is_left_of_a_deleted_machine(cloud: Cloud, fabric: Fabric
     await cloud.backend.delete(machine)
 
 
+async def test_a_machine_deleted_while_it_is_made_is_gone(cloud: Cloud):
+    machine = new_machine()
+    making = asyncio.ensure_future(cloud.backend.create(machine))
+    await asyncio.sleep(0)
+    making.cancel()
+    await cloud.backend.delete(machine)
+    assert cloud.backend.guests() == {}
+    assert cloud.backend.disks() == []
+
+
 async def test_twenty_machines_boot_at_a_time(cloud: Cloud):
     machines = await asyncio.gather(*(cloud.boot(f"vm{number}") for number in range(20)))
     assert len({machine.address for machine in machines}) == 20

@@ -52,7 +52,7 @@ async def test_a_put_answers_with_an_operation_and_no_location(sdk: Clients) -> 
 async def test_a_deletion_answers_with_operation_and_location(sdk: Clients) -> None:
     await sdk.create("vm")
     answer = await sdk.send("DELETE", vm_url(sdk, "vm"))
-    assert (answer.status, answer.text) == (202, "")
+    assert (answer.status, answer.body) == (202, None)
     assert "monitor=true" in answer.headers["Location"]
     assert "monitor=true" not in answer.headers["Azure-AsyncOperation"]
 
@@ -72,11 +72,11 @@ async def test_the_location_of_an_operation_is_202_until_it_has_ended(
 async def test_an_operation_tells_when_it_began_and_ended(slow: Clients) -> None:
     answer = await slow.send("PUT", vm_url(slow, "vm"), vm_request(slow.arm, "vm"))
     url = answer.headers["Azure-AsyncOperation"]
-    begun = (await slow.send("GET", url)).json
+    begun = (await slow.send("GET", url)).body
     assert set(begun) == {"startTime", "status", "name"} and begun["status"] == "InProgress"
     still(slow).advance(60)
     await slow.arm.settled()
-    ended = (await slow.send("GET", url)).json
+    ended = (await slow.send("GET", url)).body
     assert ended["status"] == "Succeeded"
     assert ended["startTime"][:19] == "2023-11-14T22:13:20"
     assert ended["endTime"][:19] == "2023-11-14T22:14:20"
@@ -86,7 +86,7 @@ async def test_a_failed_operation_carries_its_error(sdk: Clients) -> None:
     sdk.arm.faults.add(presets.allocation_failed())
     answer = await sdk.send("PUT", vm_url(sdk, "vm"), vm_request(sdk.arm, "vm"))
     await sdk.arm.settled()
-    ended = (await sdk.send("GET", answer.headers["Azure-AsyncOperation"])).json
+    ended = (await sdk.send("GET", answer.headers["Azure-AsyncOperation"])).body
     assert (ended["status"], ended["error"]["code"]) == ("Failed", "AllocationFailed")
 
 
@@ -97,7 +97,7 @@ async def test_network_operations_say_their_status_alone(sdk: Clients) -> None:
     assert answer.status == 201
     await sdk.arm.settled()
     operation = await sdk.send("GET", answer.headers["Azure-AsyncOperation"])
-    assert operation.json == {"status": "Succeeded"}
+    assert operation.body == {"status": "Succeeded"}
 
 
 async def test_an_unknown_operation(sdk: Clients) -> None:

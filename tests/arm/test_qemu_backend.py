@@ -181,11 +181,9 @@ async def test_a_machine_of_the_sdk_boots_by_its_custom_data_sleeps_and_vanishes
     )
     await poller.result()
     note("ready")
-    first = await eventually(answers, "SSH", 120)
+    first = await eventually(answers, "SSH", 240)
     note("ssh")
-    assert (
-        await ssh("cloud-init status --wait; cloud-id; hostname") == f"status: done\nazure\n{NAME}"
-    )
+    assert await ssh("cloud-init status --wait >/dev/null; cloud-id; hostname") == f"azure\n{NAME}"
     note("cloud-init done")
     assert await ssh("id -un; stat -c '%U %a' ~/late; cat ~/late") == "alice\nalice 600\nlate"
     assert await ssh("cat /var/log/order /var/log/home") == "boot\nrun\nhome="
@@ -196,7 +194,7 @@ async def test_a_machine_of_the_sdk_boots_by_its_custom_data_sleeps_and_vanishes
     await (await machines.begin_deallocate(GROUP, NAME)).result()
     note("deallocated")
     await (await machines.begin_start(GROUP, NAME)).result()
-    second = await eventually(answers, "SSH after the sleep", 180)
+    second = await eventually(answers, "SSH after the sleep", 240)
     note("ssh again")
     assert second != first
     assert (await ssh("cat /var/log/order; cat ~/late")).split() == ["boot", "run", "boot", "late"]

@@ -17,8 +17,8 @@ import pytest
 
 from skyport_core.api import Services, UnixDoor, make_application, unix_door
 from skyport_core.client import CoreClient, CoreError, CoreUnavailable, default_socket
-from skyport_core.model import EventDraft, JobKind, JobState
-from skyport_core.wire import EventView, FileUpload
+from skyport_core.model import EventDraft, JobKind, JobState, PartitionState
+from skyport_core.wire import EventView, FileUpload, FlavorQuery
 from tests.core.api.served import (
     JOB,
     OTHER,
@@ -139,6 +139,46 @@ async def test_sites_flavors_nodes_health(client: CoreClient) -> None:
     assert [flavor.name for flavor in await client.flavors()] == ["big"]
     assert [node.name for node in await client.nodes()] == ["n1"]
     assert (await client.health()).core_id == "test"
+
+
+async def test_flavors_come_whole_in_pages(core: ServedCore, client: CoreClient) -> None:
+    core.sites.flavor_count = 25
+    assert len(await client.flavors(FlavorQuery(limit=10, spot=True))) == 25
+    assert [(query.limit, query.after) for query in core.sites.queries] == [
+        *((10, None), (10, "10"), (10, "20")),
+    ]
+    assert all(query.spot is True for query in core.sites.queries)
+
+
+async def test_no_more_flavors_are_fetched_than_asked_for(
+    core: ServedCore, client: CoreClient
+) -> None:
+    core.sites.flavor_count = 25
+    assert len(await client.flavors(FlavorQuery(limit=10), limit=12)) == 12
+    assert [query.limit for query in core.sites.queries] == [10, 2]
+
+
+async def test_one_page_of_flavors_tells_the_rest(core: ServedCore, client: CoreClient) -> None:
+    core.sites.flavor_count = 3
+    page = await client.flavor_page(FlavorQuery(limit=2, available=False, max_price=0.5))
+    assert (len(page.flavors), page.total, page.next) == (2, 3, "2")
+    assert core.sites.queries == [FlavorQuery(limit=2, available=False, max_price=0.5)]
+
+
+async def test_images_and_quotas(client: CoreClient) -> None:
+    assert [image.name for image in await client.images()] == ["ubuntu"]
+    assert [(quota.used, quota.limit) for quota in await client.quotas()] == [(4, 100)]
+
+
+async def test_partitions_are_listed_and_deleted(core: ServedCore, client: CoreClient) -> None:
+    await core.keep("p1", "alice")
+    await core.keep("p2", "bob")
+    assert [view.name for view in await client.partitions()] == ["p1", "p2"]
+    assert [view.name for view in await client.partitions(owner="bob")] == ["p2"]
+    assert (await client.delete_partition("p1")).target is PartitionState.DELETED
+    with pytest.raises(CoreError, match="There is no partition p/9") as caught:
+        await client.delete_partition("p/9")
+    assert caught.value.status == 404
 
 
 async def test_drain_and_resume(client: CoreClient) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from skyport_core.workqueue import QueueClosed, WorkQueue
+from skyport_core.workqueue import QueueClosed, WorkQueue, serve
 
 
 @pytest.fixture
@@ -230,3 +231,69 @@ async def test_a_key_held_at_the_close_can_be_given_back(queue: WorkQueue[str]) 
     queue.close()
     queue.done("a")
     assert len(queue) == 0
+
+
+class Stale(Exception):
+    """The thing changed meanwhile."""
+
+
+async def served(
+    queue: WorkQueue[str], work: Callable[[str], Awaitable[None]]
+) -> asyncio.Task[None]:
+    """A server of the queue in the background."""
+    log = logging.getLogger("test")
+    return asyncio.create_task(serve(queue, work, what="thing", stale=Stale, log=log))
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_serve_works_on_all_keys_side_by_side(queue: WorkQueue[str]) -> None:
+    both = {"a": asyncio.Event(), "b": asyncio.Event()}
+
+    async def work(key: str) -> None:
+        both[key].set()
+        await asyncio.gather(*(event.wait() for event in both.values()))
+
+    task = await served(queue, work)
+    queue.add("a")
+    queue.add("b")
+    await asyncio.wait_for(asyncio.gather(*(event.wait() for event in both.values())), 5)
+    await ended(task)
+
+
+async def test_serve_looks_again_at_what_was_stale_and_retries_what_failed(
+    queue: WorkQueue[str],
+) -> None:
+    troubles: list[Exception] = [Stale(), ValueError("of the test")]
+    done = asyncio.Event()
+
+    async def work(key: str) -> None:
+        if troubles:
+            raise troubles.pop(0)
+        done.set()
+
+    task = await served(queue, work)
+    queue.add("a")
+    await asyncio.wait_for(done.wait(), 5)
+    assert queue.failures("a") == 1
+    await ended(task)
+
+
+async def test_serve_takes_its_work_with_it_when_it_is_cancelled(queue: WorkQueue[str]) -> None:
+    begun, broken_off = asyncio.Event(), asyncio.Event()
+
+    async def work(key: str) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken_off.set()
+
+    task = await served(queue, work)
+    queue.add("a")
+    await asyncio.wait_for(begun.wait(), 5)
+    await ended(task)
+    assert broken_off.is_set()

@@ -69,7 +69,7 @@ class Walk:
         elif self.evict:
             await asyncio.sleep(self.random.uniform(0.5, 3))
             for name in [name for name in azure.arm.machines() if self.mark in name]:
-                azure.arm.evict(name, notice=self.random.choice([0.0, 1.0]))
+                azure.arm.spawn(azure.arm.evict(name, self.random.choice([0.0, 1.0])))
 
 
 def before(code: str, status: int = 409, **more: object) -> Callable[[Match], list[Fault]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skyport_gates.conformance import ElasticGateConformance, StaticGateConformance
+from skyport_gates.conformance import StaticGateConformance, SuspendConformance
 from skyport_gates.gate import Gate
 from skyport_gates.local import LocalGate
 from skyport_gates.local_process import LocalProcess
@@ -56,11 +56,12 @@ class TestOnPremGate(StaticGateConformance):
         )
 
 
-class TestElasticTestGate(ElasticGateConformance):
-    """Partitions of SSH servers on this machine."""
+class TestElasticTestGate(SuspendConformance):
+    """Partitions of SSH servers on this machine, which can sleep."""
 
     ready_timeout = 20.0
     gone_timeout = 20.0
+    asleep_timeout = 20.0
 
     def make_gate(self) -> Gate:
         return ElasticTestGate()

@@ -13,6 +13,7 @@ from skyport_gates.conformance import (
     ElasticGateConformance,
     GateConformance,
     StaticGateConformance,
+    SuspendConformance,
 )
 from skyport_gates.gate import (
     Flavor,
@@ -25,6 +26,7 @@ from skyport_gates.gate import (
     PartitionStatus,
     SSHEndpoint,
     StaticGate,
+    Suspend,
 )
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGu3eb0kBm2Bp0m9Xx2yR0Yd2mAf0Ff8ZcXkG0Jq1m3L"
@@ -113,10 +115,57 @@ class DeleteComplains(Elastic):
         del self.made[name]
 
 
+class Sleeper(Elastic, Suspend):
+    """Partitions that can sleep, on paper; subclasses break it."""
+
+    async def create(self, request: PartitionRequest) -> None:
+        key = SSHEndpoint("127.0.0.1", 1, host_keys=(KEY,))
+        node = Node(f"{request.name}-0", key, flavor="f")
+        self.made.setdefault(
+            request.name, Partition(request.name, PartitionStatus.READY, (node,), tags=request.tags)
+        )
+
+    async def suspend(self, name: str) -> None:
+        self._turn(name, PartitionStatus.SUSPENDED)
+
+    async def resume(self, name: str) -> None:
+        self._turn(name, PartitionStatus.READY)
+
+    def _turn(self, name: str, status: PartitionStatus) -> None:
+        if name not in self.made:
+            raise PartitionNotFound(name)
+        self.made[name] = replace(self.made[name], status=status)
+
+
+class NeverSleeps(Sleeper):
+    async def suspend(self, name: str) -> None:
+        self._turn(name, PartitionStatus.SUSPENDING)
+
+
+class SleepsFromReady(Sleeper):
+    async def suspend(self, name: str) -> None:
+        self._turn(name, PartitionStatus.READY)
+
+
+class WakesOnce(Sleeper):
+    async def resume(self, name: str) -> None:
+        self._turn(name, PartitionStatus.CREATING)
+
+
+class KnowsAll(Sleeper):
+    def _turn(self, name: str, status: PartitionStatus) -> None:
+        if name in self.made:
+            super()._turn(name, status)
+
+
+FAULTY = (AssertionError, pytest.fail.Exception, OSError, KeyError, PartitionNotFound)
+
+
 def _kit(base: type[GateConformance], make: Callable[[], Gate], tmp_path: Path) -> GateConformance:
     class Kit(base):  # type: ignore[misc, valid-type]
         gone_timeout = 0.2
         ready_timeout = 0.2
+        asleep_timeout = 0.2
 
         def make_gate(self) -> Gate:
             return make()
@@ -139,14 +188,27 @@ def _kit(base: type[GateConformance], make: Callable[[], Gate], tmp_path: Path) 
         (ElasticGateConformance, NotIdempotent, "create_twice_makes_one"),
         (ElasticGateConformance, Forgetful, "partitions_survive_a_restart_of_the_core"),
         (ElasticGateConformance, DeleteComplains, "delete_of_an_unknown_name_is_no_error"),
+        (SuspendConformance, NeverSleeps, "a_sleeping_partition_can_be_deleted"),
+        (SuspendConformance, SleepsFromReady, "a_sleeping_partition_can_be_deleted"),
+        (SuspendConformance, WakesOnce, "suspend_and_resume_are_idempotent"),
+        (SuspendConformance, Sleeper, "a_sleep_survives_a_restart_of_the_core"),
+        (SuspendConformance, KnowsAll, "what_does_not_exist_neither_sleeps_nor_wakes"),
     ],
 )
 async def test_the_kit_finds_the_fault(
     base: type[GateConformance], make: Callable[[], Gate], test: str, tmp_path: Path
 ) -> None:
     check: Callable[[], Awaitable[None]] = getattr(_kit(base, make, tmp_path), f"test_{test}")
-    with pytest.raises((AssertionError, pytest.fail.Exception, OSError, KeyError)):
+    with pytest.raises(FAULTY):
         await check()
+
+
+async def test_the_kit_passes_partitions_that_can_sleep(tmp_path: Path) -> None:
+    kit = _kit(SuspendConformance, Sleeper, tmp_path)
+    assert isinstance(kit, SuspendConformance)
+    await kit.test_suspend_and_resume_are_idempotent()
+    await kit.test_a_sleeping_partition_can_be_deleted()
+    await kit.test_what_does_not_exist_neither_sleeps_nor_wakes()
 
 
 async def test_the_kit_passes_a_gate_that_keeps_the_contract(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class _Record:
     ready_at: float
     tags: dict[str, str] = field(default_factory=dict)
     gone_at: float = 0.0
-    error: tuple[str, str] | None = None
+    error: tuple[str, str, float | None] | None = None
     endpoints: tuple[tuple[int, str], ...] = ()
     region: str = ""
     zone: str = ""
@@ -74,7 +74,7 @@ class _Record:
     evicted_at: float = 0.0
 
 
-_PREEMPTED = ("Preempted", "The site took the node back on request of the test")
+_PREEMPTED = ("Preempted", "The site took the node back on request of the test", None)
 
 
 def records(home: Path) -> list[_Record]:
@@ -99,7 +99,7 @@ async def preempt(home: Path, name: str, notice: float | None = None) -> None:
     line = f"notice preempt {math.ceil(end)}\n".encode()
     for login in folder.glob("node*/homes/*/.skyport"):
         write_private(login / "notice", line.decode())
-        for fifo in (login / "watch").iterdir():
+        for fifo in login.glob("watch/*"):
             descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
             os.write(descriptor, line)
             os.close(descriptor)
@@ -303,7 +303,8 @@ class ElasticTestGate(Gate, Suspend, Spot, Quota):
         if effect == "hang":
             return replace(record, ready_at=float("inf"))
         if effect and effect != "deaf":
-            error = (effect, f"{call} failed on request of the test")
+            retry_after = fault.retry_after if fault else None
+            error = (effect, f"{call} failed on request of the test", retry_after)
             return replace(record, status="suspended" if record.slept else "failed", error=error)
         endpoints = []
         for number in range(record.count):

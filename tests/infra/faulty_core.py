@@ -46,7 +46,7 @@ async def _hold() -> None:
 
 
 async def _faulty_update(self: Store, job: Job, *args: Any, **changes: Any) -> Job:
-    entering = changes.get("state") == _FAULT_STATE and job.state != _FAULT_STATE
+    entering = job.state is not _FAULT_STATE and changes.get("state", job.state) is _FAULT_STATE
     if entering:
         _die("before")
         await _hold()

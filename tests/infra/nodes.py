@@ -18,54 +18,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from tests.infra import netns
-from tests.infra.node_mounts import mounts
+from tests.infra import netns, node_files
+from tests.infra.node_files import USERS
 from tests.infra.run import forget, kill, record_dir, start_ticks, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 _INIT = Path(__file__).with_name("node_init.sh")
 NETWORK = "10.77"
 _NEEDED = (CHECKOUT, sys.prefix, sys.base_prefix)
-
-
-@dataclass(frozen=True)
-class User:
-    """A login of the nodes."""
-
-    name: str
-    uid: int
-
-    @property
-    def home(self) -> str:
-        return f"/home/{self.name}"
-
-
-USERS = tuple(
-    User(name, 20000 + index)
-    for index, name in enumerate(["skyport", "alice", "bob", *(f"u{n:02}" for n in range(1, 21))])
-)
-
-_SSHD_CONFIG = """\
-Port 22
-HostKey /etc/ssh/ssh_host_ed25519_key
-PidFile /run/sshd.pid
-TrustedUserCAKeys /etc/ssh/user_ca.pub
-AuthorizedKeysFile .ssh/authorized_keys
-UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UseDNS no
-PrintMotd no
-MaxStartups 1000:30:2000
-MaxSessions 1000
-Subsystem sftp internal-sftp
-"""
 
 
 class Fabric:
@@ -429,28 +394,17 @@ class Node:
         )
 
     def _write_files(self, sshd_config: str) -> None:
-        etc, passwd = self._folder / "etc", []
-        (etc / "ssh").mkdir(parents=True)
+        (self._folder / "etc/ssh").mkdir(parents=True)
         (self._folder / "fs").mkdir()
-        for user in USERS:
-            passwd.append(f"{user.name}:x:{user.uid}:{user.uid}::{user.home}:/bin/bash\n")
-        groups = [f"{user.name}:x:{user.uid}:\n" for user in USERS]
-        shadow = [f"{user.name}:*:19000:0:99999:7:::\n" for user in USERS]
-        for name, lines, mode in (
-            ("passwd", passwd, 0o644),
-            ("group", groups, 0o644),
-            ("shadow", shadow, 0o640),
-        ):
-            (etc / name).write_text(Path("/etc", name).read_text() + "".join(lines))
-            (etc / name).chmod(mode)
+        node_files.write_accounts(self._folder)
+        etc = self._folder / "etc"
         (etc / "hostname").write_text(f"{self.name}\n")
         (etc / "hosts").write_text(f"127.0.0.1 localhost\n{self.address} {self.name}\n")
-        (etc / "ssh/sshd_config").write_text(_SSHD_CONFIG + sshd_config)
-        (self._folder / "users").write_text("".join(passwd))
+        (etc / "ssh/sshd_config").write_text(node_files.SSHD_CONFIG + sshd_config)
         self._make_host_key()
         (self._folder / "mounts").write_text("".join(needed_mounts()))
 
 
 def needed_mounts() -> list[str]:
     """What every node is shown of this machine: the checkout and the Python that runs it."""
-    return mounts(_NEEDED)
+    return node_files.mounts(_NEEDED)

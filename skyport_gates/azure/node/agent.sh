@@ -19,6 +19,7 @@ LC_ALL=C
 export LC_ALL
 imds=${SKYPORT_IMDS:-http://169.254.169.254}
 state=${SKYPORT_STATE:-/var/lib/skyport}
+tick=${SKYPORT_TICK:-1}
 user= home= lease=0 port=22 identity= arm=
 # shellcheck source=/dev/null
 . "${SKYPORT_CONF:-/etc/skyport/node.conf}"
@@ -201,5 +202,5 @@ while :; do
         if expired; then leave; fi
     fi
     count=$((count - 1))
-    sleep 1
+    sleep "$tick"
 done

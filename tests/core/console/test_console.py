@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from skyport_core.console import main
 from skyport_core.console.output import age, span
-from skyport_core.model import Failure, JobState
+from skyport_core.model import Eviction, Failure, JobKind, JobSpec, JobState
+from skyport_core.wire import FlavorQuery
 from tests.core.api.served import JOB, OTHER, UNKNOWN, ServedCore, now, served
 
 Skyport = Callable[..., Awaitable[Result]]
@@ -57,6 +58,8 @@ async def test_health(skyport: Skyport) -> None:
         ("sites", ["lab", "OnPremGate", "yes"]),
         ("flavors", ["big", "6/8", "8192/16384", "8 cores"]),
         ("nodes", ["lab/n1", "up", "6/8"]),
+        ("images", ["cloud", "ubuntu", "Ubuntu 24.04"]),
+        ("quotas", ["westeurope", "cores", "4/100"]),
     ],
 )
 async def test_tables_show_what_there_is(skyport: Skyport, command: str, words: list[str]) -> None:
@@ -67,7 +70,11 @@ async def test_tables_show_what_there_is(skyport: Skyport, command: str, words: 
 
 
 @pytest.mark.parametrize(
-    ("command", "name"), [("sites", "lab"), ("flavors", "big"), ("nodes", "n1")]
+    ("command", "name"),
+    [
+        *(("sites", "lab"), ("flavors", "big"), ("nodes", "n1")),
+        *(("images", "ubuntu"), ("quotas", "cores")),
+    ],
 )
 async def test_lists_as_json(skyport: Skyport, command: str, name: str) -> None:
     done = await skyport(command, "--json")
@@ -223,6 +230,131 @@ async def test_cancel_waits_for_the_end_when_asked(core: ServedCore, skyport: Sk
     await core.end(state=JobState.CANCELLED)
     done = await asyncio.wait_for(cancelling, 20)
     assert "is CANCELLED" in done.stdout
+
+
+async def test_flavors_are_filtered_and_sorted(core: ServedCore, skyport: Skyport) -> None:
+    words = "--region west --min-cpus 4 --gpus 1 --max-price 0.5 --spot --sort spot_price"
+    done = await skyport("flavors", *words.split(), "--available", "--limit", "5")
+    assert done.exit_code == 0
+    assert core.sites.queries == [
+        FlavorQuery(
+            region="west",
+            min_cpus=4,
+            min_gpus=1,
+            max_price=0.5,
+            limit=5,
+            spot=True,
+            sort="spot_price",
+            available=True,
+        )
+    ]
+
+
+async def test_flavors_say_that_there_are_more(core: ServedCore, skyport: Skyport) -> None:
+    core.sites.flavor_count = 30
+    done = await skyport("flavors", "--limit", "20")
+    assert done.stdout.count("big") == 20
+    assert "--limit shows more" in done.stderr
+
+
+async def test_quotas_of_another_region_are_left_out(skyport: Skyport) -> None:
+    done = await skyport("quotas", "--region", "mars")
+    assert done.stdout == "No site tells of limits.\n"
+
+
+async def test_partitions_show_what_is_kept(core: ServedCore, skyport: Skyport) -> None:
+    await core.keep()
+    done = await skyport("partitions")
+    for word in ("p1", "alice", "SUSPENDED", "westeurope zone 1 spot", "0.0517", "desk"):
+        assert word in done.stdout
+    [view] = json.loads((await skyport("partitions", "--json")).stdout)
+    assert view["keep"] == "desk"
+
+
+async def test_a_partition_is_deleted(core: ServedCore, skyport: Skyport) -> None:
+    await core.keep()
+    done = await skyport("delete-partition", "p1")
+    assert (done.exit_code, done.stdout) == (0, "p1 at site cloud is being deleted\n")
+    assert (await skyport("delete-partition", "p9")).exit_code == 1
+
+
+async def test_submit_prints_the_id_of_the_new_job(core: ServedCore, skyport: Skyport) -> None:
+    done = await skyport("submit", "--id", JOB, "--name", "nap", "--", "sleep", "--all", "60")
+    assert (done.exit_code, done.stdout) == (0, f"{JOB}\n")
+    job = await core.store.get_job(JOB)
+    assert job is not None
+    assert (job.spec.kind, job.spec.name) == (JobKind.BATCH, "nap")
+    assert job.spec.command == ("sleep", "--all", "60")
+
+
+async def test_submit_takes_all_wishes_about_the_node(core: ServedCore, skyport: Skyport) -> None:
+    words = "--site azure --flavor D4 --region west --zone 1 --spot cheaper --max-price 0.5"
+    words += " --image ubuntu --on-eviction move --keep desk --label disk=ssd --cpus 2"
+    words += " --memory 4096 --gpus 1 --walltime 60 --output out.csv"
+    done = await skyport("submit", "--id", JOB, *words.split(), "true")
+    assert done.exit_code == 0
+    job = await core.store.get_job(JOB)
+    assert job is not None
+    assert job.spec == JobSpec(
+        kind=JobKind.BATCH,
+        command=("true",),
+        site="azure",
+        flavor="D4",
+        region="west",
+        zone="1",
+        spot=None,
+        max_price=0.5,
+        image="ubuntu",
+        on_eviction=Eviction.MOVE,
+        keep="desk",
+        labels={"disk": "ssd"},
+        cpus=2,
+        memory=4096,
+        gpus=1,
+        walltime=60,
+        outputs=("out.csv",),
+    )
+
+
+async def test_submit_passes_an_environment_on(
+    core: ServedCore, skyport: Skyport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "secret")
+    await skyport("submit", "--id", JOB, "--env", "A=1=2", "--env", "TOKEN", "true")
+    secrets = await core.store.secrets(JOB)
+    assert secrets.environment == {"A": "1=2", "TOKEN": "secret"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--label", "ssd", "true"], "NAME=VALUE"),
+        (["--env", "SURELY_NOT_SET", "true"], "SURELY_NOT_SET is not set here"),
+        (["--cpus", "0", "true"], "cpus"),
+        (["--keep", "my desk", "true"], "keep"),
+        (["--spot", "maybe", "true"], "never"),
+        ([], "COMMAND"),
+    ],
+)
+async def test_submit_explains_what_is_wrong(
+    skyport: Skyport, words: list[str], message: str
+) -> None:
+    done = await skyport("submit", *words)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(("state", "status"), [(JobState.FINISHED, 0), (JobState.FAILED, 4)])
+async def test_submit_follows_to_the_end_when_asked(
+    core: ServedCore, skyport: Skyport, state: JobState, status: int
+) -> None:
+    with core.store.changes.subscribe(JOB) as changed:
+        following = asyncio.create_task(skyport("submit", "-f", "--id", JOB, "true"))
+        assert await changed.wait(10)
+    await core.end(state=state)
+    done = await asyncio.wait_for(following, 20)
+    assert (done.exit_code, done.stdout) == (status, f"{JOB}\n")
+    assert "Over" in done.stderr
 
 
 async def test_drain_and_resume(core: ServedCore, skyport: Skyport) -> None:

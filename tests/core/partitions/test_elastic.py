@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -90,3 +91,40 @@ async def test_reaper_removes_what_is_in_no_record(desk: Desk) -> None:
     stray.write_text(real.read_text().replace(real.stem, "skyport-stray"))
     await eventually(lambda: not stray.exists(), "stray partition removed")
     assert real.exists()
+
+
+async def test_reaper_leaves_alone_what_carries_another_cores_tag(desk: Desk) -> None:
+    job_id = await desk.submit("sleep", "600")
+    await desk.reach(job_id, JobState.RUNNING)
+    real = at_the_site(desk)[0]
+    fields = json.loads(real.read_text())
+    foreign = fields | {"name": "foreign", "tags": {"skyport-core": "another"}}
+    real.with_name("foreign.json").write_text(json.dumps(foreign))
+    stray = real.with_name("stray.json")
+    stray.write_text(json.dumps(fields | {"name": "stray"}))
+    await eventually(lambda: not stray.exists(), "stray partition removed")
+    assert real.with_name("foreign.json").exists()
+    real.with_name("foreign.json").unlink()
+
+
+async def test_partition_that_appears_after_its_end_is_removed(desk: Desk) -> None:
+    job_id = await desk.submit("sleep", "600")
+    await desk.reach(job_id, JobState.RUNNING)
+    late = at_the_site(desk)[0]
+    text = late.read_text()
+    await desk.client.delete_job(job_id)
+    await desk.end(job_id)
+    late.write_text(text)
+    await eventually(lambda: not late.exists(), "late partition removed")
+
+
+async def test_reaper_goes_on_when_one_removal_fails(desk: Desk) -> None:
+    job_id = await desk.submit("sleep", "600")
+    await desk.reach(job_id, JobState.RUNNING)
+    real = at_the_site(desk)[0]
+    fields = json.loads(real.read_text())
+    inject(gate_home(desk), Fault("delete", "GateUnavailable"))
+    strays = [real.with_name(f"stray-{number}.json") for number in range(3)]
+    for path in strays:
+        path.write_text(json.dumps(fields | {"name": path.stem}))
+    await eventually(lambda: not any(path.exists() for path in strays), "strays removed")

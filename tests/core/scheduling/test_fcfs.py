@@ -47,7 +47,7 @@ def plan(
 
 def where(table: Timetable) -> list[str | None]:
     return [
-        placement.node or (placement.offer and placement.offer.flavor)
+        placement.offer.flavor if placement.offer is not None else placement.node
         for placement in table.placements
     ]
 

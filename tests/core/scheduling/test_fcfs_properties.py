@@ -23,12 +23,13 @@ def in_order(queue: Queue) -> Queue:
 
 def admits(place: NodeState | Offer, job: PendingJob) -> bool:
     """Whether the place could hold the job if it were empty and up; written apart from the code."""
-    offered = isinstance(place, Offer)
-    offered = isinstance(place, Offer)
-    region, zone, spot = (place.region, place.zone, place.spot) if offered else ("", "", False)
+    terms, sleeps = ("", "", False), False
+    if isinstance(place, Offer):
+        terms, sleeps = (place.region, place.zone, place.spot), place.suspendable
+    region, zone, spot = terms
     if (job.region or region, job.zone or zone) != (region, zone) or job.spot is (not spot):
         return False
-    if job.keep and not (offered and place.suspendable):
+    if job.keep and not sleeps:
         return False
     if job.max_price is not None and (place.price or 0) > job.max_price:
         return False

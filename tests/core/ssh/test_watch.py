@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 
 import psutil
 
 from skyport_core.ssh.connection import NodeConnection
 from skyport_core.ssh.runner import Runner, RunSpec
+from skyport_core.ssh.watch import Notice
 from tests.infra.sshd import SSHD
 
 from .waiting import alive, until, until_state
@@ -79,8 +81,8 @@ async def test_the_helper_dies_with_its_connection(
     connection: NodeConnection, node: SSHD, runner: Runner
 ) -> None:
     _, unsubscribe = await subscribed(connection, runner)
+    await until(lambda: len(helpers(node)) == 2, "the helper reads")
     before = [process.pid for process in helpers(node)]
-    assert len(before) == 2
     node.cut()
     await until(lambda: not any(alive(pid) for pid in before), "the helper is gone")
     unsubscribe()
@@ -126,4 +128,39 @@ async def test_a_job_ends_though_a_dead_helper_left_its_fifo(
     await runner.start()
 
     await until_state(runner, "exited")
+    unsubscribe()
+
+
+def write_notice(node: SSHD, line: str) -> None:
+    """What a site's program on the node does."""
+    for fifo in (node.home / ".skyport" / "watch").iterdir():
+        descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        os.write(descriptor, line.encode())
+        os.close(descriptor)
+
+
+async def test_a_notice_that_the_node_goes_is_heard(
+    connection: NodeConnection, node: SSHD, runner: Runner
+) -> None:
+    notices: asyncio.Queue[Notice] = asyncio.Queue()
+    heard, unsubscribe = await subscribed(connection, runner)
+    unsubscribe_notice = connection.watcher.on_notice(notices.put_nowait)
+    write_notice(node, "notice preempt soon\nnotice preempt 1800000000\n")
+    assert await asyncio.wait_for(notices.get(), WAIT) == Notice(1800000000.0)
+    assert notices.empty() and not heard.is_set()
+    unsubscribe_notice()
+    unsubscribe()
+
+
+async def test_a_notice_that_came_while_nobody_listened_is_heard_too(
+    connection: NodeConnection, node: SSHD, runner: Runner
+) -> None:
+    folder = node.home / ".skyport"
+    folder.mkdir(exist_ok=True)
+    (folder / "notice").write_text("notice preempt 1800000000\n")
+    notices: asyncio.Queue[Notice] = asyncio.Queue()
+    unsubscribe_notice = connection.watcher.on_notice(notices.put_nowait)
+    _, unsubscribe = await subscribed(connection, runner)
+    assert (await asyncio.wait_for(notices.get(), WAIT)).end == 1800000000.0
+    unsubscribe_notice()
     unsubscribe()

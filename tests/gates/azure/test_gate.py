@@ -21,6 +21,7 @@ from skyport_gates.gate import (
 from tests.gates.azure.site import REGION, SIZE, Core, Site
 from tests.infra.arm import presets
 from tests.infra.arm.backends.null import NullBackend
+from tests.infra.arm.compute import remove
 from tests.infra.wait import eventually
 
 READY, CREATING = PartitionStatus.READY, PartitionStatus.CREATING
@@ -240,8 +241,7 @@ async def test_a_conflict_means_that_it_is_being_removed(azure: Site) -> None:
 
 async def test_a_partition_that_only_left_strays_is_listed_and_removed(azure: Site) -> None:
     await azure.ready()
-    vm = azure.arm.vm("sp-1")
-    azure.arm.resources.delete(vm.id)
+    remove(azure.arm, azure.arm.vm("sp-1"), cascade=False)
     assert [each.name for each in await azure.gate.list()] == ["sp-1"]
     await azure.start(core=Core(azure.home))
     assert [each.name for each in await azure.gate.list()] == ["sp-1"]
@@ -252,7 +252,7 @@ async def test_a_partition_that_only_left_strays_is_listed_and_removed(azure: Si
 
 async def test_strays_without_tags_are_found_by_their_names(azure: Site) -> None:
     await azure.ready(suspendable=True)
-    azure.arm.resources.delete(azure.arm.vm("sp-1").id)
+    remove(azure.arm, azure.arm.vm("sp-1"), cascade=False)
     for each in azure.arm.resources:
         if each.id in azure.arm.leftovers():
             each.body.pop("tags", None)

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from skyport_gates.azure.skus import ARM64, X64, Size, gpu_model, parse, parse_all
 from tests.infra.data import AZURE_DATA, needs_azure_data
 
-
-
 D4S: dict[str, str] = {
     "vCPUs": "4",
     "vCPUsAvailable": "4",

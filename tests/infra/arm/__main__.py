@@ -36,14 +36,14 @@ async def serve(options: argparse.Namespace) -> None:
     endpoint = ArmEndpoint(
         data=options.data, durations=durations, throttle=options.throttle, empty=options.empty
     )
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with endpoint:
         print(f"# metadata service of the core's machine: {endpoint.imds_url}")
         print('c.SkyPortCore.gates = {"azure": "azure"}')
         for name, value in endpoint.gate_options().items():
             print(f"c.AzureGate.{name} = {value!r}", flush=True)
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await stop.wait()
 
 

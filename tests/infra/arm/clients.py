@@ -5,32 +5,20 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
-import json
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
+from azure.core.exceptions import HttpResponseError
 from azure.identity.aio import ClientSecretCredential
 from azure.mgmt.compute.aio import ComputeManagementClient
 from azure.mgmt.network.aio import NetworkManagementClient
-from yarl import URL
 
 from tests.infra.arm.endpoint import ArmEndpoint
+from tests.infra.arm.raw import RawClient, Reply
 from tests.infra.arm.state import VNET, Arm, Resource
 
 GROUP = "skyport"
-
-
-@dataclass(frozen=True)
-class Sent:
-    """The answer to a request: ``json`` is None when it is something else."""
-
-    status: int
-    headers: dict[str, str]
-    text: str
-    json: Any
 
 
 @dataclass
@@ -42,14 +30,16 @@ class Clients:
     endpoint
         The endpoint.
     compute, network
-        Clients that retry nothing and poll without waiting.
+        Its :class:`ComputeManagementClient` and :class:`NetworkManagementClient`, which retry
+        nothing and poll without waiting. Their overloads do not admit plain dicts as bodies,
+        which they take: hence no type.
     credential
         Gets their tokens.
     """
 
     endpoint: ArmEndpoint
-    compute: ComputeManagementClient
-    network: NetworkManagementClient
+    compute: Any
+    network: Any
     credential: ClientSecretCredential
 
     @property
@@ -57,19 +47,10 @@ class Clients:
         """The endpoint's state."""
         return self.endpoint.arm
 
-    async def send(self, method: str, path: str, body: Any = None) -> Sent:
-        """A request as it is, without the SDK; ``path`` may be a whole URL."""
-        url = path if path.startswith("https://") else f"{self.endpoint.url}{path}"
-        token = await self.credential.get_token(f"{self.endpoint.url}/.default")
-        context = ssl.create_default_context(cafile=str(self.endpoint.ca_file))
-        headers = {"Authorization": f"Bearer {token.token}"}
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.request(method, URL(url, encoded=True), json=body, ssl=context) as answer,
-        ):
-            text = await answer.text()
-            found = json.loads(text) if "json" in answer.content_type else None
-            return Sent(answer.status, dict(answer.headers), text, found)
+    async def send(self, method: str, path: str, body: Any = None) -> Reply:
+        """A request as it is, without the SDK; ``path`` has its query and may be a whole URL."""
+        async with RawClient(self.endpoint, version="") as raw:
+            return await raw(method, path, body)
 
     async def create(self, name: str, body: dict[str, Any] | None = None) -> Any:
         """Create a VM and wait until its operation has ended; the SDK's model of it."""
@@ -80,9 +61,7 @@ class Clients:
 
     async def delete(self, name: str) -> None:
         """Delete a VM and wait until its operation has ended."""
-        poller = await self.compute.virtual_machines.begin_delete(
-            GROUP, name, force_deletion=True
-        )
+        poller = await self.compute.virtual_machines.begin_delete(GROUP, name, force_deletion=True)
         await poller.result()
 
     async def power(self, name: str) -> str:
@@ -121,6 +100,12 @@ async def clients(endpoint: ArmEndpoint, **options: Any) -> AsyncIterator[Client
         NetworkManagementClient(credential, endpoint.subscription, **settings) as network,
     ):
         yield Clients(endpoint, compute, network, credential)
+
+
+def code_of(error: HttpResponseError) -> str:
+    """Azure's code of an error that the SDK raised."""
+    assert error.error is not None
+    return str(error.error.code)
 
 
 def subnet_id(arm: Arm, region: str = "westeurope") -> str:

@@ -69,7 +69,8 @@ def _plan(call: Call) -> list[dict[str, Any]]:
         }
         return templates.ordered(resources, ids)
     except templates.TemplateError as error:
-        violation = {"type": "TemplateViolation", "info": {"lineNumber": 1, "linePosition": 1}}
+        place = {"lineNumber": 1, "linePosition": 1, "path": error.path}
+        violation = {"type": "TemplateViolation", "info": place}
         refused = ArmError(
             400, "InvalidTemplate", f"Deployment template validation failed: '{error}'."
         )
@@ -94,6 +95,8 @@ def _preflight(call: Call, resources: list[dict[str, Any]]) -> None:
         try:
             _check(call, each)
         except ArmError as error:
+            if error.code == "MarketplacePurchaseEligibilityFailed":
+                raise
             raise ArmError(
                 400,
                 "InvalidTemplateDeployment",
@@ -110,12 +113,14 @@ def _check(call: Call, resource: dict[str, Any]) -> None:
         settings = (resource.get("properties") or {}).get("dnsSettings") or {}
         label = settings.get("domainNameLabel")
         if label is not None and not re.match(_LABEL, label):
-            raise ArmError(
+            refused = ArmError(
                 400,
                 "InvalidDomainNameLabel",
                 f"The domain name label {label} is invalid. It must conform to the following"
                 f" regular expression: {_LABEL}.",
             )
+            refused.more["details"] = []
+            raise refused
     elif kind == VM.lower():
         name = str(resource["name"])
         inner = replace(call, params={**call.params, "name": name}, body=_body(resource))

@@ -16,6 +16,7 @@ ONE = f"{GROUP}/disks/{{name}}"
 def routes(router: Router) -> None:
     """Register the paths of disks."""
     router.add("PUT", ONE, put)
+    router.add("PATCH", ONE, patch)
     router.add("GET", ONE, get)
     router.add("DELETE", ONE, delete)
     router.add("GET", f"{GROUP}/disks", list_group)
@@ -118,6 +119,24 @@ async def put(call: Call) -> Answer:
 
     answer = {**body, "properties": dict(body["properties"])}
     operation = arm.operations.start(call, disk_id, disk.location, finish=finish)
+    return Answer(202, answer, arm.operations.headers(operation, call))
+
+
+async def patch(call: Call) -> Answer:
+    """Change a disk's tags, size or type."""
+    arm, disk, change = call.arm, _find(call), call.body or {}
+    before = disk.properties
+    before["provisioningState"] = "Updating"
+    answer = {**disk.body, "properties": dict(before)}
+
+    def finish() -> None:
+        disk.body.update({key: change[key] for key in ("tags", "sku") if key in change})
+        size = (change.get("properties") or {}).get("diskSizeGB")
+        if size is not None:
+            before.update(diskSizeGB=size, diskSizeBytes=size * 1024**3)
+        before["provisioningState"] = "Succeeded"
+
+    operation = arm.operations.start(call, disk.id, disk.location, finish=finish)
     return Answer(202, answer, arm.operations.headers(operation, call))
 
 

@@ -62,6 +62,8 @@ class ArmEndpoint:
     ----------
     url
         Of ARM, Entra and retail prices, "https://localhost:PORT".
+    node_url
+        Of ARM, as the machines of a fabric reach it.
     imds_url
         Of the metadata service of the core's machine, "http://127.0.0.1:PORT".
     ca_file
@@ -109,6 +111,7 @@ class ArmEndpoint:
         if not empty:
             furnish(self.arm)
         self.url = ""
+        self.node_url = ""
         self.imds_url = ""
         self.ca_file = Path(self._folder.name) / "ca.pem"
 
@@ -127,7 +130,10 @@ class ArmEndpoint:
         ca.issue_cert(*names).configure_cert(context)
         port = await self._listen(App(self.arm, router_of(MODULES)), context)
         self.url = self.arm.url = f"https://localhost:{port}"
-        self.arm.authority.audiences.add(self.url)
+        self.node_url = self.url
+        if self._fabric is not None:
+            self.node_url = f"https://{self._fabric.hub_address}:{port}"
+        self.arm.authority.audiences |= {self.url, self.node_url}
         host = App(self.arm, router_of(HOST_MODULES), host=True)
         self.imds_url = f"http://127.0.0.1:{await self._listen(host, None)}"
         return self

@@ -10,6 +10,8 @@ from typing import Literal
 from tests.infra.arm.clock import Clock
 from tests.infra.arm.router import ArmError, Call
 
+_CAUSES = {503: "gateway", 504: "service"}
+
 When = Literal["before", "lro", "lost_answer", "reset", "lie", "leftover", "slow", "delay"]
 
 
@@ -66,6 +68,8 @@ class Fault:
     def error(self) -> ArmError:
         """The error that it answers."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status in _CAUSES:
+            headers["x-ms-failure-cause"] = _CAUSES[self.status]
         return ArmError(self.status, self.code, self.message, None, self.details, headers)
 
 

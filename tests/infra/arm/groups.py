@@ -274,7 +274,7 @@ def _tagged(test: Any, facts: dict[str, Any], tags: dict[str, str] | None) -> bo
 
 
 def _generic(resource: Resource) -> dict[str, Any]:
-    keys = ("id", "name", "type", "location", "tags", "sku", "zones", "identity", "managedBy")
+    keys = ("id", "name", "type", "location", "tags", "sku", "identity", "managedBy")
     return {key: resource.body[key] for key in keys if key in resource.body}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,13 +169,20 @@ class Images:
                 details=[
                     {
                         "code": "BadRequest",
-                        "message": f"Offer with PublisherId: '{wanted[0]}', OfferId: '{wanted[1]}'"
-                        " cannot be purchased due to validation errors. For more information see"
-                        " details. You have not accepted the legal terms on this subscription for"
-                        " this plan.",
+                        "message": json.dumps({"error": _not_accepted(wanted)}),
                     }
                 ],
+                headers={"x-ms-failure-cause": "gateway"},
             )
+
+
+def _not_accepted(plan: tuple[str, str, str]) -> dict[str, str]:
+    return {
+        "code": "MarketplaceTermsNotAccepted",
+        "message": f"Offer with PublisherId: '{plan[0]}', OfferId: '{plan[1]}' cannot be purchased"
+        f" due to validation errors: the legal terms of plan '{plan[2]}' have not been accepted on"
+        " this subscription.",
+    }
 
 
 def routes(router: Router) -> None:
@@ -320,7 +328,12 @@ async def _put(call: Call) -> Answer:
     old = call.arm.resources.get(call.path)
     parent = call.path.rsplit("/", 2)[0]
     if "/galleries/" in parent.lower() and call.arm.resources.get(parent) is None:
-        raise _missing(call, parent)
+        raise ArmError(
+            404,
+            "ParentResourceNotFound",
+            f"Failed to perform 'PUT' on resource(s) of type 'galleries/images', because the"
+            f" parent resource '{parent}' could not be found.",
+        )
     properties = {**body.get("properties", {}), "provisioningState": "Succeeded"}
     name = call.path.rsplit("/", 1)[-1]
     shown = {**body, "id": call.path, "name": name, "properties": properties}

@@ -138,6 +138,7 @@ class Operations:
         self.clock = clock
         self.durations = durations or Durations()
         self._table: dict[str, Operation] = {}
+        self._running: dict[str, Operation] = {}
 
     def get(self, operation_id: str) -> Operation | None:
         """An operation by its UUID."""
@@ -145,10 +146,7 @@ class Operations:
 
     def on(self, resource_id: str) -> Operation | None:
         """The operation that runs on a resource; None when there is none."""
-        for each in reversed(self._table.values()):
-            if each.running and each.resource_id.lower() == resource_id.lower():
-                return each
-        return None
+        return self._running.get(resource_id.lower())
 
     def all(self) -> list[Operation]:
         """All operations, oldest first."""
@@ -184,7 +182,7 @@ class Operations:
         operation = Operation(
             str(uuid.uuid4()), call.kind, provider, location, resource_id, self.clock.time()
         )
-        self._table[operation.id] = operation
+        self._table[operation.id] = self._running[resource_id.lower()] = operation
         operation.task = asyncio.get_running_loop().create_task(
             self._run(operation, call.fault, work, finish, fail)
         )
@@ -233,6 +231,8 @@ class Operations:
         await self.clock.sleep(operation.started + seconds - self.clock.time())
 
     def _end(self, operation: Operation, status: str) -> None:
+        if self._running.get(operation.resource_id.lower()) is operation:
+            del self._running[operation.resource_id.lower()]
         operation.status = "Canceled" if status == "InProgress" else status
         operation.ended = self.clock.time()
 
@@ -246,6 +246,7 @@ class Operations:
             "code": "OperationPreempted",
             "message": "Operation execution has been preempted by a more recent operation.",
         }
+        self._running.pop(resource_id.lower(), None)
         operation.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await operation.task
@@ -278,17 +279,20 @@ class Operations:
         version = call.option("api-version")
         root = f"{call.base}/subscriptions/{call.arm.subscription}/providers/{operation.provider}"
         where = f"{root}/locations/{operation.location}"
+        of_disk = operation.kind.startswith("disks.")
         if operation.provider == "Microsoft.Network":
             url = f"{where}/operations/{operation.id}?api-version={version}"
             final = f"{where}/operationResults/{operation.id}?api-version={version}"
         else:
-            start = f"{where}/operations/{operation.id}?p={operation.key}"
+            kind = "DiskOperations" if of_disk else "operations"
+            start = f"{where}/{kind}/{operation.id}?p={operation.key}"
             url = f"{start}&api-version={version}"
             final = f"{start}&monitor=true&api-version={version}"
         headers = {}
         if style in ("async", "both"):
             headers["Azure-AsyncOperation"] = url
-            headers["Azure-AsyncNotification"] = "Enabled"
+            if not of_disk:
+                headers["Azure-AsyncNotification"] = "Enabled"
         if style in ("location", "both"):
             headers["Location"] = final
         return headers | retry_after(call)
@@ -335,7 +339,8 @@ def routes(router: Router) -> None:
     """Register the URLs of operations."""
     for provider in ("Microsoft.Compute", "Microsoft.Network"):
         where = f"/subscriptions/{{sub}}/providers/{provider}/locations/{{location}}"
-        router.add("GET", f"{where}/operations/{{operation}}", get_operation, kind="operations.get")
+        for name in ("operations", "DiskOperations"):
+            router.add("GET", f"{where}/{name}/{{operation}}", get_operation, kind="operations.get")
         router.add(
             "GET", f"{where}/operationResults/{{operation}}", get_result, kind="operations.result"
         )

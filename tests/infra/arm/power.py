@@ -68,7 +68,8 @@ async def start(call: Call) -> Answer:
 
     async def work() -> None:
         if before != "running":
-            machine.address = await arm.backend.start(machine)
+            begin = arm.backend.start if machine.address else arm.backend.create
+            machine.address = await begin(machine)
             nics.set_address(arm, vm, machine.address)
             vm.hidden.update(hibernated=False, ready=True)
             disks.set_state(arm, vm, "Attached")

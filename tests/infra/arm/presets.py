@@ -14,7 +14,8 @@ from tests.infra.arm.router import Call
 
 VM_PUT = "virtualMachines.put"
 _GATEWAY = (
-    "Diagnostic information: timestamp '20250101T000000Z', subscription id '', tracking id ''"
+    "Diagnostic information: timestamp '20250101T000000Z', subscription id '', tracking id '', "
+    "request correlation id ''."
 )
 
 

@@ -93,7 +93,7 @@ class RawClient:
         body: Any = None,
         *,
         headers: dict[str, str] | None = None,
-        **query: str,
+        **query: Any,
     ) -> Reply:
         """Send one request; a path may be a whole URL, which then has its own query.
 

@@ -252,7 +252,7 @@ def required(call: Call) -> tuple[str, str]:
         if call.method == "POST":
             return f"{parts[0]}/register/action", scope
         return "Microsoft.Resources/subscriptions/providers/read", scope
-    if "operations" in lower or "operationresults" in lower or "operationstatuses" in lower:
+    if any("operation" in part for part in lower[1:]):
         return "", ""
     if lower[1] == "locations" and len(parts) > 3:
         kinds = [parts[0], "locations", *parts[3::2]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import uuid
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -54,17 +55,17 @@ class Resource:
     body: dict[str, Any]
     hidden: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The last part of the id."""
         return self.id.rsplit("/", 1)[-1]
 
-    @property
+    @functools.cached_property
     def type(self) -> str:
         """ "Microsoft.Compute/virtualMachines"; "Microsoft.Resources/resourceGroups" for groups."""
         return type_of(self.id)
 
-    @property
+    @functools.cached_property
     def group(self) -> str:
         """The resource group's name."""
         return group_of(self.id)

@@ -13,7 +13,19 @@ _TOKEN = re.compile(r"\s*('(?:[^']|'')*'|-?\d+|[A-Za-z_]\w*|[(),.\[\]])")
 
 
 class TemplateError(Exception):
-    """The template cannot be used; the message is what Azure says after "validation failed"."""
+    """The template cannot be used; the message is what Azure says after "validation failed".
+
+    Parameters
+    ----------
+    message
+        What is wrong.
+    path
+        Where in the template.
+    """
+
+    def __init__(self, message: str, path: str = "properties.template") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @dataclass
@@ -68,7 +80,8 @@ def scope_of(scope: Scope, template: dict[str, Any], given: dict[str, Any]) -> S
             raise TemplateError(
                 f"The value for the template parameter '{name}' at line '1' and column '1' is not"
                 " provided. Please see https://aka.ms/resource-manager-parameter-files for usage"
-                " details."
+                " details.",
+                f"properties.template.parameters.{name}",
             )
     scope.variables = dict(template.get("variables") or {})
     return scope

@@ -76,6 +76,7 @@ def _storage(arm: Arm, storage: dict[str, Any]) -> None:
     for data in storage.setdefault("dataDisks", []):
         data.setdefault("deleteOption", "Detach")
         data.setdefault("toBeDetached", False)
+        data.setdefault("caching", "None")
         data.setdefault("managedDisk", {}).setdefault("storageAccountType", "Premium_LRS")
 
 

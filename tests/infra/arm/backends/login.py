@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import tempfile
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,14 @@ class LoginBackend:
         await asyncio.to_thread(shutil.rmtree, self._folder(machine), ignore_errors=True)
 
     async def notice(self, machine: Machine, event: dict[str, Any]) -> None:
-        """Tell the watchers as the node's own agent does."""
-        deadline = event.get("NotBefore") or ""
-        line = f"notice preempt {deadline}\n".encode()
+        """Tell the watchers as the node's own agent does, also such as come a little later."""
+        deadline = parsedate_to_datetime(str(event["NotBefore"]))
+        line = f"notice preempt {deadline.timestamp():.0f}\n".encode()
+        for _ in range(3):
+            self._tell(machine, line)
+            await asyncio.sleep(0.3)
+
+    def _tell(self, machine: Machine, line: bytes) -> None:
         for fifo in self._folder(machine).glob("homes/*/.skyport/watch/*"):
             descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
             try:

@@ -15,6 +15,7 @@ from tests.infra import netns
 from tests.infra.arm.backends import BootFailed, Listener, Machine
 from tests.infra.arm.backends.exits import ExitWatch
 from tests.infra.arm.backends.guest import Disks, Guest
+from tests.infra.arm.backends.turns import Turns
 from tests.infra.arm.cloudinit import Seed
 from tests.infra.arm.metadata import IMDS, WIRE_SERVER, Host, Metadata
 from tests.infra.nodes import NETWORK, Fabric
@@ -89,6 +90,7 @@ class NodeBackend:
         self._disks: Disks | None = None
         self._metadata = Metadata(self._caller, lambda: self.listener)
         self._opening = asyncio.Lock()
+        self._turns = Turns()
         self._vms: dict[str, _Vm] = {}
         self._hosts: dict[str, Host] = {}
 
@@ -96,18 +98,13 @@ class NodeBackend:
 
     async def create(self, machine: Machine) -> str:
         """Begin to boot a new machine; its address."""
-        disks = await self._open()
-        await self.delete(machine)
-        name = str(machine.os_profile.get("computerName") or machine.name)
-        guest = await asyncio.to_thread(Guest, self._fabric, disks, name)
-        vm = self._vms[machine.id.lower()] = _Vm(Host(machine), guest)
-        self._hosts[guest.address] = vm.host
-        await self._boot(vm)
-        return guest.address
+        return await self._turns.take(machine, self._create(machine))
 
     async def booted(self, machine: Machine) -> None:
         """Return when it reported; BootFailed when it went off or took too long."""
-        vm = self._vms[machine.id.lower()]
+        vm = self._vms.get(machine.id.lower())
+        if vm is None:
+            raise BootFailed(f"VM '{machine.name}' does not exist any more.", "NotFound")
         waits = [asyncio.ensure_future(event.wait()) for event in (vm.host.ready, vm.off)]
         try:
             await asyncio.wait(
@@ -125,31 +122,20 @@ class NodeBackend:
 
     async def stop(self, machine: Machine) -> None:
         """Switch it off without warning."""
-        vm = self._vms[machine.id.lower()]
-        self._unwatch(vm)
-        await asyncio.to_thread(vm.guest.poweroff)
-        vm.host.ready.clear()
+        await self._turns.take(machine, self._stop(machine))
 
     async def start(self, machine: Machine) -> str:
         """Boot it again from its disk."""
-        vm = self._vms[machine.id.lower()]
-        vm.host.machine = machine
-        vm.host.events.clear()
-        if not vm.guest.up:
-            await self._boot(vm)
-        return vm.guest.address
+        return await self._turns.take(machine, self._start(machine))
 
     async def delete(self, machine: Machine) -> None:
         """Remove it with its disk and address."""
-        vm = self._vms.pop(machine.id.lower(), None)
-        if vm:
-            self._unwatch(vm)
-            self._hosts.pop(vm.guest.address, None)
-            await asyncio.to_thread(vm.guest.remove)
+        await self._turns.take(machine, self._delete(machine))
 
     async def notice(self, machine: Machine, event: dict[str, Any]) -> None:
         """Show it a scheduled event."""
-        self._vms[machine.id.lower()].host.notice(event)
+        if vm := self._vms.get(machine.id.lower()):
+            vm.host.notice(event)
 
     async def serial_log(self, machine: Machine) -> str:
         """What all its boots printed; "" when it never existed."""
@@ -158,6 +144,7 @@ class NodeBackend:
 
     async def close(self) -> None:
         """Remove all machines and stop the metadata service."""
+        await self._turns.over()
         machines = [vm.host.machine for vm in self._vms.values()]
         await asyncio.gather(*(self.delete(machine) for machine in machines))
         await self._metadata.close()
@@ -212,6 +199,38 @@ class NodeBackend:
     def _caller(self, request: web.Request) -> Host | None:
         peer = request.transport and request.transport.get_extra_info("peername")
         return self._hosts.get(peer[0]) if peer else None
+
+    async def _create(self, machine: Machine) -> str:
+        disks = await self._open()
+        await self._delete(machine)
+        name = str(machine.os_profile.get("computerName") or machine.name)
+        guest = await asyncio.to_thread(Guest, self._fabric, disks, name)
+        vm = self._vms[machine.id.lower()] = _Vm(Host(machine), guest)
+        self._hosts[guest.address] = vm.host
+        await self._boot(vm)
+        return guest.address
+
+    async def _stop(self, machine: Machine) -> None:
+        vm = self._vms[machine.id.lower()]
+        self._unwatch(vm)
+        await asyncio.to_thread(vm.guest.poweroff)
+        vm.host.ready.clear()
+
+    async def _start(self, machine: Machine) -> str:
+        vm = self._vms[machine.id.lower()]
+        vm.host.machine = machine
+        vm.host.events.clear()
+        if not vm.guest.up:
+            await self._boot(vm)
+        return vm.guest.address
+
+    async def _delete(self, machine: Machine) -> None:
+        vm = self._vms.pop(machine.id.lower(), None)
+        if vm:
+            self._unwatch(vm)
+            self._hosts.pop(vm.guest.address, None)
+            await asyncio.to_thread(vm.guest.remove)
+            vm.off.set()
 
     async def _boot(self, vm: _Vm) -> None:
         machine, trouble = vm.host.machine, self._trouble(vm.host.machine.name)

@@ -24,6 +24,7 @@ from xml.sax.saxutils import escape
 
 from tests.infra.arm.backends import BootFailed, Listener, Machine
 from tests.infra.arm.backends.exits import ExitWatch
+from tests.infra.arm.backends.turns import Turns
 from tests.infra.arm.metadata import IMDS, WIRE_SERVER, Host, Metadata
 from tests.infra.nodes import Fabric
 from tests.infra.run import short_folder
@@ -182,29 +183,20 @@ class QemuBackend:
         self.listener: Listener | None = None
         self._fabric = fabric
         self._boot_timeout = boot_timeout
+        self._turns = Turns()
         self._numbers = itertools.count(1)
         self._pcs: dict[str, _Pc] = {}
         self._metadata: dict[str, tuple[Metadata, int]] = {}
 
     async def create(self, machine: Machine) -> str:
         """Begin to boot a new machine; its address."""
-        await self.delete(machine)
-        address = f"127.32.0.{next(self._numbers)}"
-        host = Host(machine, _MAC.replace(":", "").upper())
-        pc = _Pc(self._fabric, machine, address, host)
-        self._pcs[machine.id.lower()] = pc
-        metadata = Metadata(lambda _: host, lambda: self.listener)
-        listening = self._fabric.hub.socket()
-        listening.bind(("127.0.0.1", 0))
-        self._metadata[address] = (metadata, int(listening.getsockname()[1]))
-        await metadata.start(listening)
-        await asyncio.to_thread(pc.make_disk)
-        await self._boot(pc)
-        return address
+        return await self._turns.take(machine, self._create(machine))
 
     async def booted(self, machine: Machine) -> None:
         """Return when it reported; BootFailed when it went off, failed or took too long."""
-        pc = self._pcs[machine.id.lower()]
+        pc = self._pcs.get(machine.id.lower())
+        if pc is None:
+            raise BootFailed(f"VM '{machine.name}' does not exist any more.", "NotFound")
         waits = [asyncio.ensure_future(event.wait()) for event in (pc.host.ready, pc.off)]
         try:
             await asyncio.wait(
@@ -219,31 +211,20 @@ class QemuBackend:
 
     async def stop(self, machine: Machine) -> None:
         """Shut it down."""
-        pc = self._pcs[machine.id.lower()]
-        self._unwatch(pc)
-        await asyncio.to_thread(pc.switch_off, 60)
-        pc.host.ready.clear()
+        await self._turns.take(machine, self._stop(machine))
 
     async def start(self, machine: Machine) -> str:
         """Boot it again from its disk."""
-        pc = self._pcs[machine.id.lower()]
-        pc.host.events.clear()
-        if pc.process is None:
-            await self._boot(pc)
-        return pc.address
+        return await self._turns.take(machine, self._start(machine))
 
     async def delete(self, machine: Machine) -> None:
         """Remove it with its disk."""
-        pc = self._pcs.pop(machine.id.lower(), None)
-        if pc:
-            self._unwatch(pc)
-            await asyncio.to_thread(pc.remove)
-            metadata, _ = self._metadata.pop(pc.address)
-            await metadata.close()
+        await self._turns.take(machine, self._delete(machine))
 
     async def notice(self, machine: Machine, event: dict[str, Any]) -> None:
         """Show it a scheduled event."""
-        self._pcs[machine.id.lower()].host.notice(event)
+        if pc := self._pcs.get(machine.id.lower()):
+            pc.host.notice(event)
 
     async def serial_log(self, machine: Machine) -> str:
         """What it wrote to its serial line since it was last switched on."""
@@ -252,8 +233,46 @@ class QemuBackend:
 
     async def close(self) -> None:
         """Remove all machines."""
+        await self._turns.over()
         for pc in list(self._pcs.values()):
             await self.delete(pc.machine)
+
+    async def _create(self, machine: Machine) -> str:
+        await self._delete(machine)
+        address = f"127.32.0.{next(self._numbers)}"
+        host = Host(machine, _MAC.replace(":", "").upper())
+        pc = _Pc(self._fabric, machine, address, host)
+        self._pcs[machine.id.lower()] = pc
+        metadata = Metadata(lambda _: host, lambda: self.listener)
+        listening = self._fabric.hub.socket()
+        listening.bind(("127.0.0.1", 0))
+        self._metadata[address] = (metadata, int(listening.getsockname()[1]))
+        await metadata.start(listening)
+        await asyncio.to_thread(pc.make_disk)
+        await self._boot(pc)
+        return address
+
+    async def _stop(self, machine: Machine) -> None:
+        pc = self._pcs[machine.id.lower()]
+        self._unwatch(pc)
+        await asyncio.to_thread(pc.switch_off, 60)
+        pc.host.ready.clear()
+
+    async def _start(self, machine: Machine) -> str:
+        pc = self._pcs[machine.id.lower()]
+        pc.host.events.clear()
+        if pc.process is None:
+            await self._boot(pc)
+        return pc.address
+
+    async def _delete(self, machine: Machine) -> None:
+        pc = self._pcs.pop(machine.id.lower(), None)
+        if pc:
+            self._unwatch(pc)
+            await asyncio.to_thread(pc.remove)
+            metadata, _ = self._metadata.pop(pc.address)
+            await metadata.close()
+            pc.off.set()
 
     async def _boot(self, pc: _Pc) -> None:
         pc.off.clear()
