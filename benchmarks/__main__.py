@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks import spawn, tunnel
+from benchmarks import azure, spawn, tunnel
 
 
 def main() -> None:
     """Run each with its usual options."""
-    for benchmark in (tunnel, spawn):
+    for benchmark in (tunnel, spawn, azure):
         print(f"\n{benchmark.__doc__}")
         benchmark.main([])
 

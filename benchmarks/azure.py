@@ -266,15 +266,15 @@ async def run(endpoint: Child, numbers: Sequence[int], rounds: int) -> list[Seri
 def judge(series: Sequence[Series], numbers: Sequence[int]) -> list[Result]:
     """The ratios to the better of the peers against their targets."""
 
-    def result(name: str, figure: str, target: float) -> Result:
+    def result(name: str, figure: str, target: float, *peers: str) -> Result:
         found = {one.subject: one for one in series if one.figure == figure}
-        ours = found.pop(OURS)
-        return compare(name, ours, list(found.values()), target, "lower", median_ratio)
+        others = [found[peer] for peer in peers or (SEQUENCE, TEMPLATE)]
+        return compare(name, found[OURS], others, target, "lower", median_ratio)
 
     return [
         *(result(f"azure_handed_over_{n}", f"handed over {n}", 0.5) for n in numbers),
         *(result(f"azure_up_{n}", f"up {n}", 0.9) for n in numbers),
-        *(result(f"azure_calls_{n}", f"calls a machine {n}", 1.0) for n in numbers),
+        result(f"azure_calls_{max(numbers)}", f"calls a machine {max(numbers)}", 0.6, SEQUENCE),
     ]
 
 

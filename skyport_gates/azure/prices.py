@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from ..gate import GateUnavailable
 
@@ -95,20 +95,19 @@ async def _fetch(
         "serviceName eq 'Virtual Machines' "
         f"and armRegionName eq '{region}' and priceType eq 'Consumption'"
     )
-    start = URL(url).update_query({"$filter": wanted})
+    page = f"{url}?$filter={quote(wanted)}"
     if currency != "USD":
-        start = start.update_query({"currencyCode": f"'{currency}'"})
+        page += f"&currencyCode={quote(repr(currency))}"
     meters = Meters(region, currency)
-    page = start
     for _ in range(MAX_PAGES):
         document = await _read(session, page, region, pause)
         await asyncio.to_thread(meters.add, document.get("Items"))
         following = document.get("NextPageLink")
         if not following:
             break
-        page = URL(str(following))
-        if page.origin() != start.origin():
-            raise _unavailable(region, f"their next page is on another server, {page.origin()}")
+        page = str(following)
+        if _origin(page) != _origin(url):
+            raise _unavailable(region, f"their next page is on another server: {page[:80]}")
     else:
         raise _unavailable(region, f"there are more than {MAX_PAGES} pages of them")
     table = meters.table()
@@ -118,7 +117,7 @@ async def _fetch(
 
 
 async def _read(
-    session: aiohttp.ClientSession, page: URL, region: str, pause: float
+    session: aiohttp.ClientSession, page: str, region: str, pause: float
 ) -> Mapping[str, Any]:
     """One page, by as many attempts as it takes."""
     for attempt in range(ATTEMPTS):
@@ -149,6 +148,12 @@ async def _document(answer: aiohttp.ClientResponse) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise ValueError("a page of prices is not a JSON object")
     return document
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    """Azure writes the usual port into the addresses of further pages."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _retry_after(text: str | None, default: float) -> float:

@@ -67,10 +67,10 @@ class Refresher:
     async def close(self) -> None:
         """Stop, also in the middle of a look."""
         task, self._task = self._task, None
-        if task is not None:
+        while task is not None and not task.done():
+            # Before Python 3.12, wait_for() forgets to be cancelled if its result comes just then.
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task], timeout=0.2)
 
     def wake(self) -> None:
         """Look soon."""

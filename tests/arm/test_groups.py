@@ -14,11 +14,13 @@ from azure.mgmt.resource.resources.aio import ResourceManagementClient
 
 from tests.infra.arm import presets
 from tests.infra.arm.clients import GROUP, Clients, subnet_id, vm_request
+from tests.infra.arm.clock import ManualClock
 from tests.infra.arm.endpoint import ArmEndpoint
 from tests.infra.arm.operations import Durations
 from tests.infra.arm.raw import RawClient
 from tests.infra.arm.rights import READER
-from tests.infra.arm.state import NIC, VM
+from tests.infra.arm.state import NIC, VM, Arm
+from tests.infra.wait import eventually
 
 
 def options(endpoint: ArmEndpoint) -> dict[str, Any]:
@@ -138,7 +140,7 @@ async def test_a_subscription_is_shown(raw: RawClient):
     assert [each["name"] for each in reply.body["value"]] == list(raw.endpoint.arm.regions)
 
 
-def machine_template(sdk: Clients) -> dict[str, Any]:
+def machine_template(arm: Arm) -> dict[str, Any]:
     """A template that makes an interface and a machine on it."""
     nic = {
         "type": NIC,
@@ -151,7 +153,7 @@ def machine_template(sdk: Clients) -> dict[str, Any]:
             ]
         },
     }
-    body = vm_request(sdk.arm, "one", osProfile={"customData": None})
+    body = vm_request(arm, "one", osProfile={"customData": None})
     reference = f"[resourceId('{NIC}', concat(parameters('name'), '-nic'))]"
     body["properties"]["networkProfile"] = {
         "networkInterfaces": [{"id": reference, "properties": {"deleteOption": "Delete"}}]
@@ -165,7 +167,7 @@ def machine_template(sdk: Clients) -> dict[str, Any]:
         "variables": {"data": "#cloud-config\n"},
         "resources": [{**vm, "dependsOn": [reference]}, nic],
     }
-    parameters = {"name": {"value": "one"}, "subnet": {"value": subnet_id(sdk.arm)}}
+    parameters = {"name": {"value": "one"}, "subnet": {"value": subnet_id(arm)}}
     return {"properties": {"mode": "Incremental", "template": template, "parameters": parameters}}
 
 
@@ -173,7 +175,7 @@ async def test_a_template_makes_its_resources_in_order(
     deployments: DeploymentsMgmtClient, sdk: Clients
 ):
     poller = await deployments.deployments.begin_create_or_update(
-        GROUP, "first", machine_template(sdk)
+        GROUP, "first", machine_template(sdk.arm)
     )
     done = await poller.result()
     assert done.properties.provisioning_state == "Succeeded"
@@ -188,7 +190,7 @@ async def test_a_template_whose_machine_cannot_be_allocated_fails_with_the_inner
 ):
     sdk.arm.faults.add(presets.allocation_failed())
     poller = await deployments.deployments.begin_create_or_update(
-        GROUP, "first", machine_template(sdk)
+        GROUP, "first", machine_template(sdk.arm)
     )
     with pytest.raises(HttpResponseError) as caught:
         await poller.result()
@@ -202,7 +204,9 @@ async def test_a_template_that_asks_for_too_much_is_not_valid(
 ):
     sdk.arm.quotas.set("westeurope", "cores", 1)
     with pytest.raises(HttpResponseError) as caught:
-        await deployments.deployments.begin_create_or_update(GROUP, "first", machine_template(sdk))
+        await deployments.deployments.begin_create_or_update(
+            GROUP, "first", machine_template(sdk.arm)
+        )
     assert code_of(caught.value) == "InvalidTemplateDeployment"
     assert caught.value.error.details[0].code == "OperationNotAllowed"  # type: ignore[union-attr]
     assert sdk.arm.leftovers() == []
@@ -211,26 +215,24 @@ async def test_a_template_that_asks_for_too_much_is_not_valid(
 async def test_a_template_is_validated_without_doing_it(
     deployments: DeploymentsMgmtClient, sdk: Clients
 ):
-    poller = await deployments.deployments.begin_validate(GROUP, "first", machine_template(sdk))
+    poller = await deployments.deployments.begin_validate(GROUP, "first", machine_template(sdk.arm))
     assert (await poller.result()).error is None
     assert sdk.arm.leftovers() == []
 
 
-async def test_a_deployment_takes_as_long_as_its_parts(deployments: DeploymentsMgmtClient):
-    async with ArmEndpoint(durations=Durations({"virtualMachines.put": 0.05})) as slow:
-        from tests.infra.arm.clients import clients
-
-        async with (
-            clients(slow) as sdk,
-            DeploymentsMgmtClient(sdk.credential, slow.subscription, **options(slow)) as client,
-        ):
-            poller = await client.deployments.begin_create_or_update(
-                GROUP, "first", machine_template(sdk)
-            )
-            assert not poller.done()
-            assert (await client.deployments.get(GROUP, "first")).properties is not None
-            await poller.result()
-            assert await sdk.power("one") == "running"
+async def test_a_deployment_takes_as_long_as_its_parts():
+    clock = ManualClock()
+    durations = Durations({"virtualMachines.put": 60})
+    async with ArmEndpoint(durations=durations, clock=clock) as slow, RawClient(slow) as raw:
+        path = slow.arm.id(GROUP, "Microsoft.Resources/deployments", "first")
+        reply = await raw("PUT", path, machine_template(slow.arm))
+        status = reply.headers["Azure-AsyncOperation"]
+        assert (await raw("GET", status)).body == {"status": "Running"}
+        assert (await raw("GET", path)).body["properties"]["provisioningState"] == "Running"
+        await eventually(lambda: "one" in slow.arm.machines(), "the machine is being made")
+        clock.advance(60)
+        await slow.arm.operations.settled()
+        assert (await raw("GET", status)).body == {"status": "Succeeded"}
 
 
 VM_USER = (
@@ -278,6 +280,16 @@ async def test_rights_end_at_their_scope(sdk: Clients):
         await sdk.create("one")
 
 
+async def test_a_reader_of_one_group_reads_no_other(
+    resources: ResourceManagementClient, sdk: Clients
+):
+    await resources.resource_groups.create_or_update("lab", {"location": "westeurope"})
+    limit(sdk, "*/read", scope=sdk.arm.group_id("lab"))
+    assert [each.name async for each in resources.resource_groups.list()] == ["lab"]
+    with pytest.raises(HttpResponseError, match="AuthorizationFailed"):
+        await resources.resource_groups.get(GROUP)
+
+
 async def test_a_list_of_the_subscription_shows_what_one_may_see(sdk: Clients):
     await sdk.create("one")
     limit(sdk, "*", scope=sdk.arm.group_id(GROUP))
@@ -288,7 +300,7 @@ async def test_a_list_of_the_subscription_shows_what_one_may_see(sdk: Clients):
 
 async def test_sizes_need_rights_on_the_subscription(sdk: Clients):
     limit(sdk, "*", scope=sdk.arm.group_id(GROUP))
-    with pytest.raises(HttpResponseError, match="Microsoft.Compute/skus/read"):
+    with pytest.raises(HttpResponseError, match=r"Microsoft\.Compute/skus/read"):
         assert [each async for each in sdk.compute.resource_skus.list()]
 
 

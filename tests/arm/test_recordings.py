@@ -16,7 +16,7 @@ from tests.infra.arm.raw import RawClient, Reply
 from tests.infra.arm.recordings import Exchange, recording, source_package
 
 NOT_OFFERED = ("/extensions", "/runCommands/", "/generalize", "beginGetAccess", "endGetAccess")
-"""What the endpoint does not have: extensions, the list of commands, images of machines, exports."""
+"""What the endpoint does not have: extensions, lists of commands, images of machines, exports."""
 
 LEFT_OUT = {
     "identity": "given to the machine by a policy of the recorded subscription",

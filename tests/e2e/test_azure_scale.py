@@ -17,7 +17,6 @@ WRITES, READS = 3, 5
 @needs_root
 async def test_a_hundred_machines_at_once_stay_within_azures_limits():
     async with azure_desk(throttle=True, boot_time=1.0) as azure:
-        azure.arm.quotas.unlimited()
         submitted = [
             azure.desk.submit("true", flavor="Standard_D2s_v5", name=f"job{number}")
             for number in range(MACHINES)
@@ -26,7 +25,7 @@ async def test_a_hundred_machines_at_once_stay_within_azures_limits():
         ends = [await azure.desk.end(job, timeout=120) for job in jobs]
         assert Counter(end.state for end in ends) == {JobState.FINISHED: MACHINES}
         told = [event.message for job in jobs for event in await azure.desk.events(job)]
-        assert not [message for message in told if "hrottl" in message or "429" in message]
+        assert not [message for message in told if "hrottl" in message or "TooMany" in message]
         await azure.nothing_left(60)
         calls = azure.arm.calls
         assert not [call for call in calls if call.status == 429], "Azure never had to refuse"

@@ -23,6 +23,7 @@ from aiohttp import web
 
 from skyport_gates.azure import cloudinit
 from skyport_gates.azure.cloudinit import CloudInit, node_conf
+from tests.infra.requirements import needs_root
 from tests.infra.wait import eventually
 
 AGENT = Path(cloudinit.__file__).parent / "node" / "agent.sh"
@@ -338,7 +339,7 @@ async def test_an_outage_of_the_metadata_is_survived(agent: Agent, host: Host) -
     assert await eventually(lambda: read(fifo), "the notice")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be another user than the login")
+@needs_root
 async def test_links_of_the_login_do_not_lead_root_astray(host: Host) -> None:
     # pytest's own folders are closed to other users.
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -65,8 +64,16 @@ class Shop:
         made = await self.open(**traits)
         keys = [f"{kind}/{r}" for kind in ("skus", "usages", "prices") for r in REGIONS]
         for key in keys:
-            await eventually(functools.partial(self.store.get, key), key)
+            await self.known(key)
         return made
+
+    async def known(self, key: str) -> None:
+        """Wait until something is remembered."""
+
+        async def look() -> bool:
+            return await self.store.get(key) is not None
+
+        await eventually(look, key)  # type: ignore[arg-type]
 
     async def close(self) -> None:
         """Close all catalogs."""

@@ -260,6 +260,12 @@ def test_an_sshd_that_does_not_read_the_folder_is_made_to(
 # -- the bootstrap -----------------------------------------------------------------------------
 
 
+TOOLS = (
+    *("cat", "chmod", "chown", "cp", "cut", "env", "getent", "grep", "id", "ln", "mkdir", "rm"),
+    *("runuser", "sh"),
+)
+
+
 class Machine:
     """Places and programs for the bootstrap, all below one folder."""
 
@@ -272,11 +278,15 @@ class Machine:
         conf = cloudinit.node_conf(wish(**wanted))
         (folder / "etc/skyport/node.conf").write_text(conf)
         (folder / "etc/nologin").write_text("Sky Port is setting up this machine.\n")
+        for name in TOOLS:
+            if found := shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin"):
+                (folder / "programs" / name).symlink_to(found)
         self.program("sleep", "exit 0")
 
     def program(self, name: str, body: str) -> None:
         """A program that notes how it was called, then runs ``body``."""
         path = self.folder / "programs" / name
+        path.unlink(missing_ok=True)
         note = f"printf '%s\\n' \"{name} $*\" >>{self.folder}/calls"
         path.write_text(f"#!/bin/sh\n{note}\n{body}\n")
         path.chmod(0o755)
@@ -291,7 +301,7 @@ class Machine:
         """Run one of the scripts; its status."""
         path = Path(cloudinit.__file__).parent / "node" / script
         places = {
-            "PATH": f"{self.folder}/programs:/usr/bin:/bin",
+            "PATH": f"{self.folder}/programs",
             "HOME": f"{self.folder}/home",
             "SKYPORT_CONF": f"{self.folder}/etc/skyport/node.conf",
             "SKYPORT_ETC": f"{self.folder}/etc",
@@ -301,7 +311,7 @@ class Machine:
             "SKYPORT_RUN": f"{self.folder}/run",
             "SKYPORT_STATE": f"{self.folder}/state",
         }
-        command = ["sh", str(path), *arguments]
+        command = ["/bin/sh", str(path), *arguments]
         return subprocess.run(command, env={**places, **environment}, timeout=20).returncode
 
     @property
@@ -402,8 +412,6 @@ def test_an_image_that_cannot_be_fetched_is_named(tmp_path: Path) -> None:
 
 
 def test_podman_is_installed_where_it_is_missing(tmp_path: Path) -> None:
-    if shutil.which("podman", path="/usr/bin:/bin"):
-        pytest.skip("podman is installed here")
     machine = container(tmp_path)
     source = tmp_path / "podman"
     source.write_text("#!/bin/sh\nexit 0\n")
@@ -434,11 +442,11 @@ def test_the_script_of_the_container_becomes_podman(tmp_path: Path) -> None:
     machine.program("podman", f"echo $$ >{tmp_path}/pid; exit 7")
     path = Path(cloudinit.__file__).parent / "node" / "singleuser.sh"
     environment = {
-        "PATH": f"{tmp_path}/programs:/usr/bin:/bin",
+        "PATH": f"{tmp_path}/programs",
         "HOME": str(tmp_path),
         "SKYPORT_CONF": f"{tmp_path}/etc/skyport/node.conf",
     }
-    process = subprocess.Popen(["sh", str(path)], env=environment)
+    process = subprocess.Popen(["/bin/sh", str(path)], env=environment)
     assert process.wait(timeout=10) == 7
     assert int((tmp_path / "pid").read_text()) == process.pid
 

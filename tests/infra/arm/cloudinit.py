@@ -174,6 +174,7 @@ class CloudInit:
         self.log(f"cloud-init: datasource Azure, instance {self.seed.instance_id}")
         if "dies" in trouble:
             os.kill(1, signal.SIGTERM)
+            signal.pause()
         if "mute" not in trouble:
             self.step("report-ready", report_ready, once=False)
         self.step("custom-data", self.read_custom_data, once=False)
@@ -348,12 +349,12 @@ def make_user(user: dict[str, Any]) -> None:
     run(["usermod", "--password", password, name], check=True)
     rules = user.get("sudo") or []
     if rules and rules is not True:
-        path = Path("/etc/sudoers.d/90-cloud-init-users")
-        path.parent.mkdir(exist_ok=True)
-        with path.open("a") as file:
+        sudoers = Path("/etc/sudoers.d/90-cloud-init-users")
+        sudoers.parent.mkdir(exist_ok=True)
+        with sudoers.open("a") as lines:
             for rule in [rules] if isinstance(rules, str) else rules:
-                file.write(f"{name} {rule}\n")
-        path.chmod(0o440)
+                lines.write(f"{name} {rule}\n")
+        sudoers.chmod(0o440)
     if keys := user.get("ssh_authorized_keys"):
         entry = pwd.getpwnam(name)
         folder = Path(entry.pw_dir, ".ssh")

@@ -42,7 +42,9 @@ _IMAGES = (
 )
 _NETWORK = "Microsoft.Network"
 _SUBNET = {"name": "default", "properties": {"addressPrefix": "10.0.0.0/24"}}
-_VNET = {"properties": {"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}, "subnets": [_SUBNET]}}
+_VNET: dict[str, Any] = {
+    "properties": {"addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}, "subnets": [_SUBNET]}
+}
 
 
 @functools.lru_cache(maxsize=1)
@@ -163,8 +165,8 @@ class Stage:
             if type_.endswith("/images"):
                 await self.make(f"{wanted}/versions/1.0.0", {"location": location})
         elif type_ == "Microsoft.Compute/images":
-            facts = {"storageProfile": {"osDisk": {"osType": "Windows"}}}
-            await self.make(wanted, {"location": location, "properties": facts})
+            storage = {"storageProfile": {"osDisk": {"osType": "Windows"}}}
+            await self.make(wanted, {"location": location, "properties": storage})
         elif type_ == "Microsoft.Compute/virtualMachines":
             made = example("VirtualMachines_CreateOrUpdate", "CreateAVmWithEmptyDataDisks")
             request = self.fill(made.parameters)["parameters"]

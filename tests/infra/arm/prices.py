@@ -103,9 +103,8 @@ class Prices:
         found.append(_item(row, region, windows, title, hourly, type_="DevTestConsumption"))
         for years in (1, 3):
             total = hourly * 8760 * years * (0.7 if years == 1 else 0.5)
-            reserved = _item(row, region, linux, title, total, type_="Reservation")
-            reserved["reservationTerm"] = f"{years} Year{'s' if years > 1 else ''}"
-            found.append(reserved)
+            term = f"{years} Year{'s' if years > 1 else ''}"
+            found.append(_item(row, region, linux, title, total, type_="Reservation", term=term))
         return found
 
 
@@ -148,10 +147,11 @@ def _item(
     sku: str,
     price: float,
     type_: str = "Consumption",
+    term: str = "",
 ) -> dict[str, Any]:
-    meter = uuid.uuid5(uuid.NAMESPACE_URL, f"{region}/{product}/{sku}/{type_}")
+    meter = uuid.uuid5(uuid.NAMESPACE_URL, f"{region}/{product}/{sku}/{type_}/{term}")
     number = meter.hex[:4].upper()
-    return {
+    item = {
         "currencyCode": "USD",
         "tierMinimumUnits": 0.0,
         "retailPrice": round(price, 6),
@@ -174,6 +174,7 @@ def _item(
         "isPrimaryMeterRegion": True,
         "armSkuName": row["name"],
     }
+    return {**item, "reservationTerm": term} if term else item
 
 
 def _series(row: dict[str, Any]) -> str:

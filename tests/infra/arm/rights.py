@@ -220,15 +220,10 @@ class Rights:
 
     def _below(self, call: Call, principal: str, action: str) -> bool:
         """Whether a list of the whole subscription may be answered with a part of it."""
-        whole = call.kind.endswith(".listAll") or not call.path.lower().partition("/providers/")[2]
-        return (
-            call.method == "GET"
-            and whole
-            and any(
-                each.principal == principal
-                and (self.roles[each.role].allows(action) or "/subscriptions/" not in action)
-                for each in self.assignments
-            )
+        return (call.kind.endswith(".listAll") or call.kind == "locations.list") and any(
+            each.principal == principal
+            and (call.kind == "locations.list" or self.roles[each.role].allows(action))
+            for each in self.assignments
         )
 
 
@@ -266,8 +261,11 @@ def required(call: Call) -> tuple[str, str]:
 
 
 def linked(call: Call) -> list[tuple[str, str]]:
-    """Actions on other resources that a body names, each with its scope."""
-    if call.method not in ("PUT", "PATCH") or not call.raw:
+    """Actions on other resources that a body names, each with its scope.
+
+    The resources of a deployment are checked one by one.
+    """
+    if call.method not in ("PUT", "PATCH") or not call.raw or call.kind == "deployments.put":
         return []
     try:
         body = json.loads(call.raw)
