@@ -30,6 +30,7 @@ from .flavors import FlavorTable
 from .offering import SiteSnapshot, offers_of
 from .scheduling import Conditions, Offer, Offers, Trouble
 from .scheduling.offers import own_trouble
+from .timing import in_time
 
 T = TypeVar("T")
 
@@ -244,7 +245,7 @@ class Sites:
         """
         timeout = self.gates[site].call_timeout
         try:
-            return await asyncio.wait_for(call, timeout)
+            return await in_time(call, timeout)
         except GateError:
             raise
         except asyncio.TimeoutError as error:
@@ -259,7 +260,7 @@ class Sites:
         while True:
             await self._refresh(name)
             try:
-                await asyncio.wait_for(self._refresh_now.wait(), self._interval)
+                await in_time(self._refresh_now.wait(), self._interval)
                 self._refresh_now.clear()
             except asyncio.TimeoutError:
                 pass

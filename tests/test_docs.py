@@ -145,7 +145,8 @@ def command_lines() -> list[Any]:
         for one in all_pages()
         for text in one.examples("sh")
         for line in text.replace("\\\n", " ").splitlines()
-        if re.search(r"\b(make|skyport|skyport-core)\b", line) and not re.search(r"\bcurl\b|^az ", line)
+        if re.search(r"\b(make|skyport|skyport-core)\b", line)
+        and not re.search(r"\bcurl\b|^az ", line)
     ]
 
 

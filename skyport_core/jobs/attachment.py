@@ -19,8 +19,8 @@ from ..ssh.runner import Runner
 from ..ssh.tunnels import InTunnel, OutTunnel
 from ..ssh.watch import Notice
 
-NOTICE_RANGE = 900.0
-"""Seconds that the end of a node may be away, for a notice of it to be believed."""
+NOTICE_LATE, NOTICE_RANGE = 5.0, 900.0
+"""Seconds that the end of a node may be past or ahead, for a notice of it to be believed."""
 
 
 def _split(address: str) -> tuple[str, int]:
@@ -70,8 +70,8 @@ class Attachment:
         self.wake()
 
     def _noticed(self, notice: Notice) -> None:
-        # Seconds far from now are those of a machine that slept since, or a jest.
-        if abs(notice.end - time.time()) > NOTICE_RANGE:
+        # What is over was for a machine that slept since; what is far away is a jest.
+        if not -NOTICE_LATE < notice.end - time.time() < NOTICE_RANGE:
             return
         known, self.notice = self.notice, notice
         if known is None:

@@ -75,7 +75,7 @@ async def kept_partition(
 
 def _no_room(record: PartitionRecord, sites: Sites) -> str:
     """Why a machine that sleeps cannot be woken for now; "" if it can."""
-    if record.state is not PartitionState.SUSPENDED:
+    if record.state not in (PartitionState.SUSPENDING, PartitionState.SUSPENDED):
         return ""
     offer = (record.flavor, record.region, record.zone, record.spot)
     reason = sites.blocked(record.site, *offer)

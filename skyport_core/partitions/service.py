@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..api.services import ServiceError
-from ..model import PartitionRecord
+from ..model import PartitionRecord, PartitionState
 from ..store import Store
 from ..wire import PartitionView
 from .reconciler import PartitionReconciler
@@ -36,7 +36,11 @@ class Partitions:
 
     async def _refuse_in_use(self, record: PartitionRecord) -> None:
         job = await self._store.get_job(record.job_id)
-        if job is not None and not job.state.final and job.partition in (None, record.name):
+        if job is None or job.state.final:
+            return
+        # Wanted awake, it is on its way to a job of which nothing says so yet.
+        placing = job.partition is None and record.target is PartitionState.READY
+        if placing or job.partition == record.name:
             raise ServiceError(
                 f"{record.name} is in use by job {job.id}; cancel that job first.",
                 code="in_use",

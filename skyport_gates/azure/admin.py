@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from types import TracebackType
-from typing import Any
 
 from azure.mgmt.authorization.aio import AuthorizationManagementClient
 from azure.mgmt.resource.resources.aio import ResourceManagementClient
@@ -59,11 +58,3 @@ class AdminClients(Clients):
     async def close(self) -> None:
         """Close clients and credential. Idempotent."""
         await self._more.aclose()
-
-
-def wire(model: Any) -> dict[str, Any]:
-    """A model of the SDK as the Resource Manager sent it; some packages have older models."""
-    body: dict[str, Any] = (
-        model.serialize(keep_readonly=True) if hasattr(model, "serialize") else model.as_dict()
-    )
-    return body

@@ -14,8 +14,9 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 from yarl import URL
 
 from ..gate import ConfigurationError, GateError
-from .admin import AdminClients, wire
+from .admin import AdminClients
 from .check_region import RegionCheck
+from .clients import wire
 from .findings import Finding, error, failed, ok, warning
 from .images import ImageBook
 from .pricelist import shipped

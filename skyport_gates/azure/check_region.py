@@ -12,7 +12,8 @@ from azure.core.exceptions import AzureError, ResourceNotFoundError
 
 from . import network as net
 from . import quota, skus
-from .admin import AdminClients, wire
+from .admin import AdminClients
+from .clients import wire
 from .findings import Finding, error, failed, ok, warning
 from .images import BootImage, ImageBook, Variant
 from .reach import IPAddress, Way, deciding_rule, open_sources, way_from

@@ -129,6 +129,14 @@ def client_options(access: AzureAccess) -> dict[str, Any]:
     }
 
 
+def wire(model: Any) -> dict[str, Any]:
+    """A model of the SDK as the Resource Manager sent it; some packages have older models."""
+    body: dict[str, Any] = (
+        model.serialize(keep_readonly=True) if hasattr(model, "serialize") else model.as_dict()
+    )
+    return body
+
+
 def make_credential(access: AzureAccess, files: Mapping[str, bytes | str]) -> AsyncTokenCredential:
     """The credential that the settings name; ``files`` as :func:`_read_files` gives them."""
     authority = {"authority": access.authority_url, **_verify(access), "retry_total": 2}

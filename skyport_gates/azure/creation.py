@@ -216,12 +216,13 @@ class Creation:
 
     async def _put(self, member: Member, name: str, body: dict[str, Any], subject: Subject) -> None:
         machines: Any = self._clients.compute.virtual_machines
+        polling = self._operations.polling(CREATE)
         call = machines.begin_create_or_update(
             self._settings.resource_group,
             name,
             body,
             match_condition=MatchConditions.IfMissing,
-            polling=self._operations.polling(),
+            polling=polling,
             **ONCE,
         )
         try:
@@ -233,7 +234,7 @@ class Creation:
                 raise words from error
             await self._check_own(member, name, words)
         else:
-            await self._operations.watch(Operation(CREATE, name, member.name), poller)
+            await self._operations.watch(Operation(CREATE, name, member.name), poller, polling)
         await self._fleet.accept(member, name)
 
     async def _check_own(self, member: Member, name: str, refusal: GateError) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from ..gate import GateUnavailable
-from .clients import Clients
+from .clients import Clients, wire
 from .names import last, owner_of, tag
 from .settings import AzureSettings
 
@@ -18,10 +18,15 @@ MACHINE, NIC, ADDRESS, DISK, PLACEMENT = "machine", "nic", "address", "disk", "p
 
 
 class Shared(Generic[T]):
-    """One look for many askers; each gets the result of one that began after it asked."""
+    """One look for many askers; each gets the result of one that began after it asked.
 
-    def __init__(self, look: Callable[[], Awaitable[T]]) -> None:
+    Between the beginnings of two looks lie ``pause`` seconds at least.
+    """
+
+    def __init__(self, look: Callable[[], Awaitable[T]], pause: float) -> None:
         self._look = look
+        self._pause = pause
+        self._began = float("-inf")
         self._running: asyncio.Task[T] | None = None
         self._next: asyncio.Task[T] | None = None
 
@@ -49,7 +54,10 @@ class Shared(Generic[T]):
     async def _after(self, before: asyncio.Task[T] | None) -> T:
         if before is not None:
             await asyncio.wait([before])
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(max(0.0, self._began + self._pause - clock()))
         self._running, self._next = self._next, None
+        self._began = clock()
         return await self._look()
 
 
@@ -109,9 +117,10 @@ class Looks:
         self._clients = clients
         self._settings = settings
         self._group = settings.resource_group
-        self.sweep = Shared(self._sweep)
-        self.interfaces = Shared(self._interfaces)
-        self.states = Shared(self._states)
+        pause = settings.operation_interval / 2
+        self.sweep = Shared(self._sweep, pause)
+        self.interfaces = Shared(self._interfaces, pause)
+        self.states = Shared(self._states, pause)
 
     async def close(self) -> None:
         """Cancel what runs."""
@@ -145,7 +154,7 @@ class Looks:
             self._clients.compute.virtual_machines.list_all(status_only="true")
         )
         mark = f"/resourcegroups/{self._group.lower()}/"
-        bodies = (item.as_dict() for item in listed)
+        bodies = (wire(item) for item in listed)
         return began, {
             str(body.get("name", "")).lower(): state(body)
             for body in bodies
@@ -153,7 +162,7 @@ class Looks:
         }
 
     async def _list(self, kind: str, pages: Any) -> list[Piece]:
-        return [piece(kind, item.as_dict()) for item in await self._clients.all(pages)]
+        return [piece(kind, wire(item)) for item in await self._clients.all(pages)]
 
 
 async def _all(lists: list[Any]) -> list[Any]:

@@ -201,6 +201,9 @@ def _not_set_up(fault: Fault, subject: Subject) -> GateError:
 
 def _not_found(fault: Fault, subject: Subject) -> GateError:
     words = fault.message.lower()
+    # What is named, and is no machine, is what machines need: a subnet, an identity.
+    if "microsoft." in words and "microsoft.compute/virtualmachines" not in words:
+        return _not_set_up(fault, subject)
     if "subnet" in words or "virtualnetworks" in words:
         return _not_set_up(fault, subject)
     return PartitionNotFound("Azure does not have the machine any more.")

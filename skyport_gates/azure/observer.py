@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..gate import GateError, Preempted, Throttled
-from .clients import Clients
+from .clients import Clients, wire
 from .errors import has_code, is_gone, translate, translate_fault
 from .fleet import Fleet
 from .looks import ADDRESS, NIC, Looks, State, belongs, state
@@ -156,6 +156,7 @@ class Observer:
                     await self.examine(member, machine)
                 continue
             await self._fleet.accept(member, machine)
+            await self._hurry(machine, found)
             if found.provisioning == "succeeded":
                 member.made.add(machine)
             # What is "failed" later is only the last thing that was done to it.
@@ -166,6 +167,16 @@ class Observer:
         powers = {machine: found.power for machine, found in seen.items() if found is not None}
         if powers and not member.failed:
             await self._observe_power(member, powers)
+
+    async def _hurry(self, machine: str, found: State) -> None:
+        """End the watch of an operation that this look shows to be over, or have it looked at."""
+        operation = self._operations.of(machine)
+        if operation is None:
+            return
+        if operation.kind == CREATE and found.provisioning == "succeeded":
+            await self._operations.forget(machine)
+        elif found.provisioning in ("succeeded", "failed"):
+            self._operations.look_now(machine)
 
     async def _observe_power(self, member: Member, powers: Mapping[str, str]) -> None:
         under_way = {op.kind for name in powers if (op := self._operations.of(name)) is not None}
@@ -225,7 +236,7 @@ class Observer:
                 raise translate(error, member.subject) from error
             await self._lost(member, machine)
             return
-        seen = state(found.as_dict())
+        seen = state(wire(found))
         if seen.provisioning == "failed" and not (member.leaving or member.failed):
             fault = Fault(seen.code, seen.message or "its creation failed")
             await self._fleet.fail(member, translate_fault(fault, member.subject))

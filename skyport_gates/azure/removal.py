@@ -73,9 +73,11 @@ class Removal:
             if (trouble := self._trouble.get(name)) is not None:
                 raise trouble
             return
-        if name in self._gone:
-            return
-        member = self._fleet.get(name) or await self._find(name)
+        member = self._fleet.get(name)
+        if member is None:
+            if name in self._gone:
+                return
+            member = await self._find(name)
         if member is None:
             self.note_gone(name)
             return
@@ -131,7 +133,7 @@ class Removal:
                 return True
             await self._operations.forget(machine)
         machines: Any = self._clients.compute.virtual_machines
-        polling = self._operations.polling()
+        polling = self._operations.polling(DELETE)
         call = machines.begin_delete(
             self._settings.resource_group, machine, force_deletion=True, polling=polling, **ONCE
         )
@@ -141,7 +143,7 @@ class Removal:
             return self._refused(error, member)
         if polling.finished():
             return False
-        await self._operations.watch(Operation(DELETE, machine, member.name), poller)
+        await self._operations.watch(Operation(DELETE, machine, member.name), poller, polling)
         return True
 
     def _refused(self, error: Exception, member: Member) -> bool:
@@ -157,13 +159,17 @@ class Removal:
         """Look until nothing is left, and remove what Azure does not remove by itself."""
         pause, patience = self._settings.operation_interval, 1 if had else 0
         while True:
-            for machine in member.machines:
-                await self._operations.wait(machine)
+            waits = [self._operations.wait(machine, pause) for machine in member.machines]
+            over = all(await asyncio.gather(*waits))
             try:
                 rest = self._rest(member, await self._looks.sweep())
                 if not rest:
                     break
-                if patience > 0 and not any(_stands(piece) for piece in rest):
+                machines = [piece for piece in rest if piece.kind == MACHINE]
+                if not over:
+                    if not machines or any(_stands(piece) for piece in machines):
+                        self._look_now(member)
+                elif patience > 0 and not any(_stands(piece) for piece in rest):
                     patience -= 1
                 else:
                     await self._delete_rest(member, rest)
@@ -176,13 +182,18 @@ class Removal:
             except Exception as error:
                 self._trouble[member.name] = translate(error)
                 self._log.exception("Removing partition %s failed", member.name)
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause if over else 0)
             pause = min(pause * 1.5, LONGEST_PAUSE)
         for machine in member.machines:
             await self._operations.forget(machine)
         await self._remove_placement(member)
         self.note_gone(member.name)
         await self._fleet.drop(member)
+
+    def _look_now(self, member: Member) -> None:
+        """What Azure lists does not look like a removal under way: ask how that stands."""
+        for machine in member.machines:
+            self._operations.look_now(machine)
 
     def _rest(self, member: Member, sweep: Sweep) -> list[Piece]:
         own = {machine.lower(): machine for machine in member.machines}

@@ -15,7 +15,8 @@ from typing import Any
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from . import network as net
-from .admin import AdminClients, wire
+from .admin import AdminClients
+from .clients import wire
 from .errors import has_code
 from .rights import CATALOG, MACHINES, Role, assignment_body, assignment_id, missing
 from .settings import AzureSettings

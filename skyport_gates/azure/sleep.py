@@ -12,7 +12,7 @@ from .clients import ONCE, Clients
 from .errors import is_gone, is_passing, translate
 from .fleet import Fleet
 from .member import Member, Phase
-from .operations import HIBERNATE, RESUME, SUSPEND, Operation, Operations
+from .operations import HIBERNATE, RESUME, SUSPEND, Operation, Operations, Polling
 from .settings import AzureSettings
 
 
@@ -111,20 +111,22 @@ class Sleep:
         kind = HIBERNATE if member.hibernates else SUSPEND
         machines: Any = self._clients.compute.virtual_machines
         options = {"hibernate": True} if member.hibernates else {}
-        polling = self._operations.polling()
+        polling = self._operations.polling(kind)
         call = machines.begin_deallocate(self._group, machine, polling=polling, **options, **ONCE)
-        await self._begin(Operation(kind, machine, member.name), call, member)
+        await self._begin(Operation(kind, machine, member.name), call, polling, member)
 
     async def _start(self, member: Member, machine: str) -> None:
         under_way = self._operations.of(machine)
         if under_way is not None and under_way.kind == RESUME:
             return
         machines: Any = self._clients.compute.virtual_machines
-        polling = self._operations.polling()
+        polling = self._operations.polling(RESUME)
         call = machines.begin_start(self._group, machine, polling=polling, **ONCE)
-        await self._begin(Operation(RESUME, machine, member.name), call, member)
+        await self._begin(Operation(RESUME, machine, member.name), call, polling, member)
 
-    async def _begin(self, operation: Operation, call: Awaitable[Any], member: Member) -> None:
+    async def _begin(
+        self, operation: Operation, call: Awaitable[Any], polling: Polling, member: Member
+    ) -> None:
         try:
             poller = await self._clients.call(call, raw=True)
         except Exception as error:
@@ -133,4 +135,4 @@ class Sleep:
                     f"Machine {operation.machine} does not exist any more."
                 ) from error
             raise translate(error, member.subject) from error
-        await self._operations.watch(operation, poller)
+        await self._operations.watch(operation, poller, polling)

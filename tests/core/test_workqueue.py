@@ -237,7 +237,7 @@ class Stale(Exception):
     """The thing changed meanwhile."""
 
 
-async def served(
+def served(
     queue: WorkQueue[str], work: Callable[[str], Awaitable[None]]
 ) -> asyncio.Task[None]:
     """A server of the queue in the background."""
@@ -257,7 +257,7 @@ async def test_serve_works_on_all_keys_side_by_side(queue: WorkQueue[str]) -> No
         both[key].set()
         await asyncio.gather(*(event.wait() for event in both.values()))
 
-    task = await served(queue, work)
+    task = served(queue, work)
     queue.add("a")
     queue.add("b")
     await asyncio.wait_for(asyncio.gather(*(event.wait() for event in both.values())), 5)
@@ -275,7 +275,7 @@ async def test_serve_looks_again_at_what_was_stale_and_retries_what_failed(
             raise troubles.pop(0)
         done.set()
 
-    task = await served(queue, work)
+    task = served(queue, work)
     queue.add("a")
     await asyncio.wait_for(done.wait(), 5)
     assert queue.failures("a") == 1
@@ -292,7 +292,7 @@ async def test_serve_takes_its_work_with_it_when_it_is_cancelled(queue: WorkQueu
         finally:
             broken_off.set()
 
-    task = await served(queue, work)
+    task = served(queue, work)
     queue.add("a")
     await asyncio.wait_for(begun.wait(), 5)
     await ended(task)

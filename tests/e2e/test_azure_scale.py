@@ -10,13 +10,16 @@ from tests.infra.azure import azure_desk
 from tests.infra.requirements import needs_root
 
 MACHINES = 100
+USUAL = {"operation_interval": 2.0, "fleet_interval": 15.0}
+"""The gate's defaults, instead of the hurry of the other tests."""
+
 WRITES, READS = 3, 5
 """Calls that one machine may cost from its creation to its end, besides shared lists."""
 
 
 @needs_root
 async def test_a_hundred_machines_at_once_stay_within_azures_limits():
-    async with azure_desk(throttle=True, boot_time=1.0) as azure:
+    async with azure_desk(throttle=True, boot_time=1.0, gate=USUAL) as azure:
         submitted = [
             azure.desk.submit("true", flavor="Standard_D2s_v5", name=f"job{number}")
             for number in range(MACHINES)

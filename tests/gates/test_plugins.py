@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from skyport_gates.command import GateCommand
 from skyport_gates.local import LocalGate
 from skyport_gates.onprem import OnPremGate
-from skyport_gates.plugins import PluginError, gate_names, load_gate_class
+from skyport_gates.plugins import (
+    PluginError,
+    command_names,
+    gate_names,
+    load_command,
+    load_gate_class,
+)
 
 
 def test_the_gates_of_this_package_have_names() -> None:
@@ -57,11 +64,13 @@ def test_a_gate_without_all_methods_is_refused(
         load_gate_class("half_gate:HalfGate")
 
 
-def _announce(folder: Path, package: str, name: str, value: str) -> None:
+def _announce(
+    folder: Path, package: str, name: str, value: str, group: str = "skyport.gates"
+) -> None:
     info = folder / f"{package}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[skyport.gates]\n{name} = {value}\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
 
 
 def test_an_installed_package_can_announce_a_gate(
@@ -90,3 +99,29 @@ def test_a_name_that_two_packages_announce_is_refused(
     monkeypatch.setattr(sys, "path", [str(tmp_path / "a"), str(tmp_path / "b"), *sys.path])
     with pytest.raises(PluginError, match=r"more than once: .*first_party.*second_party"):
         load_gate_class("same")
+
+
+def test_an_installed_package_can_announce_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = "skyport_gates.command:GateCommand"
+    _announce(tmp_path, "third_party", "third", value, "skyport.commands")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "third" in command_names()
+    assert load_command("third") is GateCommand
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("no_such_module:Command", "cannot be imported"),
+        ("pathlib:Path", "is not a class derived from Application"),
+    ],
+)
+def test_a_command_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, words: str
+) -> None:
+    _announce(tmp_path, "third_party", "third", value, "skyport.commands")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match=f"Command 'third'.*{words}"):
+        load_command("third")

@@ -14,6 +14,7 @@ import aiohttp
 
 from skyport_core.client import CoreClient
 from skyport_core.model import FINAL_STATES, JobState, PartitionState
+from skyport_core.transport import CoreError
 from tests.infra.nodes import Fabric
 from tests.infra.process import ServerProcess
 from tests.infra.run import kill, own_processes, short_folder
@@ -152,7 +153,8 @@ class CoreProcess:
             async def ended() -> bool:
                 for partition in await client.partitions():
                     if partition.target is PartitionState.SUSPENDED:
-                        await client.delete_partition(partition.name)
+                        with contextlib.suppress(CoreError):  # its job has not ended yet
+                            await client.delete_partition(partition.name)
                 return not self.unfinished()
 
             await eventually(ended, "end of all jobs", timeout)

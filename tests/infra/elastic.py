@@ -306,6 +306,8 @@ class ElasticTestGate(Gate, Suspend, Spot, Quota):
             retry_after = fault.retry_after if fault else None
             error = (effect, f"{call} failed on request of the test", retry_after)
             return replace(record, status="suspended" if record.slept else "failed", error=error)
+        for notice in self._folder(record.name).glob("node*/homes/*/.skyport/notice"):
+            notice.unlink()
         endpoints = []
         for number in range(record.count):
             attachment = await self._server(record, number).attach()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import aiohttp
 
@@ -66,9 +67,15 @@ async def test_server_survives_a_restart_of_the_core_at_the_same_address(desk: D
     after = await desk.job(job_id)
     assert (after.state, after.address) == (RUNNING, before.address)
     assert after.address is not None
-    async with aiohttp.ClientSession() as session:
-        answer = await session.get(f"http://{after.address.host}:{after.address.port}/")
-        assert answer.status == 200
+    url = f"http://{after.address.host}:{after.address.port}/"
+
+    async def answers() -> bool:
+        with contextlib.suppress(aiohttp.ClientConnectionError):
+            async with aiohttp.ClientSession() as session, session.get(url) as answer:
+                return answer.status == 200
+        return False
+
+    await eventually(answers, "answer of the server")
 
 
 async def test_end_while_the_core_was_away_is_noticed(desk: Desk) -> None:

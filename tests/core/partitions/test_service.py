@@ -86,6 +86,17 @@ async def test_what_a_job_is_just_getting_stays(store: Store, partitions: Partit
         await partitions.delete("p1", None)
 
 
+async def test_what_sleeps_although_a_job_waits_for_it_is_removed(
+    store: Store, partitions: Partitions, remover: Remover
+) -> None:
+    await with_job(store, None)
+    sleeping = await store.get_partition("p1")
+    assert sleeping is not None
+    await store.update_partition(sleeping, target=PartitionState.SUSPENDED)
+    await partitions.delete("p1", "alice")
+    assert remover.removed == ["p1"]
+
+
 async def test_what_a_job_had_before_is_removed(
     store: Store, partitions: Partitions, remover: Remover
 ) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import asyncssh
 import pytest
 
-from skyport_gates.azure import check_region
+from skyport_gates.azure import check_region, network
 from skyport_gates.azure.admin import AdminClients
 from skyport_gates.azure.check import Check
 from skyport_gates.azure.findings import Finding
@@ -49,19 +48,20 @@ class Site:
         }
         return AzureSettings(**self.endpoint.gate_options(**{**own, **more}))
 
-    async def check(self, authority: str = AUTHORITY, **more: object) -> list[Finding]:
+    async def check(self, *, authority: str = AUTHORITY, **more: object) -> list[Finding]:
         settings = self.settings(**more)
         async with AdminClients(settings) as clients:
             return await Check(settings, clients, authority).findings()
 
     async def bad(self, **more: object) -> list[Finding]:
-        return [one for one in await self.check(**more) if one.level == "error"]
+        found = await self.check(authority=AUTHORITY, **more)
+        return [one for one in found if one.level == "error"]
 
 
 @pytest.fixture
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     """Its core has an address in the network."""
-    monkeypatch.setattr(check_region, "local_address", lambda _: _address("10.64.64.4"))
+    monkeypatch.setattr(check_region, "local_address", lambda _: ipaddress.ip_address("10.64.64.4"))
     async with ArmEndpoint(empty=True) as endpoint:
         core = endpoint.arm.authority.add_client(secret="core-secret")
         owner = AzureSettings(**endpoint.gate_options(regions=["westeurope"]))
@@ -71,12 +71,6 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
                 if step.act is not None:
                     await step.act()
         yield Site(endpoint, core, tmp_path)
-
-
-def _address(text: str) -> Any:
-    import ipaddress
-
-    return ipaddress.ip_address(text)
 
 
 def of(findings: list[Finding], topic: str) -> list[Finding]:
@@ -118,14 +112,14 @@ async def test_the_roles_that_setup_gives_are_enough_for_a_machines_life(
     await gate.start()
     try:
         await gate.create(request)
-        await eventually(partial(stands, gate, PartitionStatus.READY), "ready", 20)
+        await reach(gate, PartitionStatus.READY)
         await gate.suspend("part1")
-        await eventually(partial(stands, gate, PartitionStatus.SUSPENDED), "asleep", 20)
+        await reach(gate, PartitionStatus.SUSPENDED)
         await gate.resume("part1")
-        await eventually(partial(stands, gate, PartitionStatus.READY), "awake", 20)
+        await reach(gate, PartitionStatus.READY)
         await gate.diagnose("part1")
         await gate.delete("part1")
-        await eventually(partial(stands, gate, None), "gone", 20)
+        await reach(gate, None)
     finally:
         await gate.close(idle=True)
     refused = [call for call in site.arm.calls if call.status in (401, 403)]
@@ -133,12 +127,16 @@ async def test_the_roles_that_setup_gives_are_enough_for_a_machines_life(
     assert site.arm.calls.count("virtualMachines.put") == 2
 
 
-async def stands(gate: AzureGate, status: PartitionStatus | None) -> bool:
-    """Whether the partition is in this status; None: gone."""
-    try:
-        return (await gate.get("part1")).status is status
-    except PartitionNotFound:
-        return status is None
+async def reach(gate: AzureGate, status: PartitionStatus | None) -> None:
+    """Wait until the partition is in this status; None: gone."""
+
+    async def reached() -> bool:
+        try:
+            return (await gate.get("part1")).status is status
+        except PartitionNotFound:
+            return status is None
+
+    await eventually(reached, f"a partition that is {status}", 20)
 
 
 async def test_the_identity_is_named_as_roles_need_it(site: Site) -> None:
@@ -202,7 +200,9 @@ async def test_a_core_outside_the_network_is_warned(
     (group,) = site.arm.resources.list("Microsoft.Network/networkSecurityGroups")
     (allow,) = (one for one in group.properties["securityRules"] if one["name"] == "ssh-from-core")
     allow["properties"]["sourceAddressPrefix"] = "192.168.1.7/32"
-    monkeypatch.setattr(check_region, "local_address", lambda _: _address("192.168.1.7"))
+    monkeypatch.setattr(
+        check_region, "local_address", lambda _: ipaddress.ip_address("192.168.1.7")
+    )
     (found,) = [one for one in await site.check() if one.level != "ok"]
     assert found.level == "warning"
     assert "peer" in found.hint
@@ -214,7 +214,7 @@ async def test_public_addresses_need_a_public_source(site: Site) -> None:
 
 
 async def test_a_full_subnet_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_region.net, "RESERVED", 2**14)
+    monkeypatch.setattr(network, "RESERVED", 2**14)
     (found,) = await site.bad()
     assert "no address left" in found.text
 

@@ -256,6 +256,11 @@ def test_a_missing_subnet_says_how_to_make_it() -> None:
         assert "skyport-core azure setup" in error.hint
 
 
+def test_a_missing_identity_is_for_an_admin() -> None:
+    message = "The Resource 'Microsoft.ManagedIdentity/userAssignedIdentities/jobs' was not found."
+    assert isinstance(translate(raised(404, "ResourceNotFound", message)), ConfigurationError)
+
+
 def test_a_state_that_forbids_it_is_not_a_quota() -> None:
     message = "Operation 'start' is not allowed on VM 'x' since the VM is marked for deletion."
     assert isinstance(translate(raised(409, "OperationNotAllowed", message)), GateUnavailable)

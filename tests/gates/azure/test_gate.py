@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime as dt
+import json
 
 import asyncssh
 import pytest
@@ -262,6 +264,20 @@ async def test_strays_without_tags_are_found_by_their_names(azure: Site) -> None
     assert azure.arm.leftovers() == []
 
 
+async def test_what_appears_after_its_removal_is_removed_again(azure: Site) -> None:
+    await azure.ready()
+    await azure.gate.delete("sp-1")
+    await azure.gone()
+    twin = azure.make(core=Core(azure.home))
+    await twin.start()
+    await twin.create(azure.request())
+    await twin.close(idle=False)
+    assert [each.name for each in await azure.gate.list()] == ["sp-1"]
+    await azure.gate.delete("sp-1")
+    await azure.gone()
+    assert azure.arm.leftovers() == []
+
+
 async def test_not_found_needs_a_look_that_began_after_the_removal(azure: Site) -> None:
     await azure.ready()
     azure.arm.calls.clear()
@@ -332,8 +348,10 @@ async def test_what_the_gate_remembers_holds_no_secret_of_the_machine(azure: Sit
     await azure.gate.create(azure.request())
     kept = await azure.core.store.items()
     del kept["secret"]
-    assert any(key.startswith(PREFIX) for key in kept)
-    assert not [key for key, text in kept.items() if "customData" in text or "PRIVATE" in text]
+    token = json.loads(base64.b64decode(json.loads(kept[PREFIX + "sp-1"])["token"]))
+    texts = [*kept.values(), base64.b64decode(token["data"]["response"]["content"]).decode()]
+    assert any("adminUsername" in text for text in texts)
+    assert not [text for text in texts if "customData" in text or "PRIVATE" in text]
     backend(azure).release()
 
 

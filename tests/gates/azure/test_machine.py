@@ -314,3 +314,12 @@ def test_a_placement_group_is_added() -> None:
     place(made, "/group")
     assert made["properties"]["proximityPlacementGroup"] == {"id": "/group"}
     assert unknown(made, sdk.VirtualMachine, "") == []
+
+
+def test_the_check_of_a_body_finds_what_is_wrong() -> None:
+    wrong: list[Any] = [{"location": "here", "zonez": []}, {"location": 7}, {"tags": {}}]
+    assert [unknown(each, sdk.VirtualMachine, "") for each in wrong] == [
+        [".zonez"],
+        [".location is 7"],
+        [".location is missing"],
+    ]

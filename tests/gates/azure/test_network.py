@@ -113,16 +113,14 @@ def test_a_network_without_the_subnet_gets_one_in_a_free_place() -> None:
 
 
 def test_what_the_admin_set_on_the_subnet_stays() -> None:
-    mine = {
-        "name": "nodes",
-        "properties": {"addressPrefix": "10.7.0.0/20", "serviceEndpoints": [{"service": "x"}]},
-    }
+    own = {"addressPrefix": "10.7.0.0/20", "serviceEndpoints": [{"service": "x"}]}
+    mine = {"name": "nodes", "properties": own}
     body = network("10.7.0.0/16", subnets=[mine])
     (said,) = net.network_differences(body, GROUP, None)
     assert "security group none" in said
     subnet = net.find_subnet(net.with_subnet(body, GROUP, None))
     assert subnet is not None
-    assert subnet["properties"] == {**mine["properties"], "networkSecurityGroup": {"id": GROUP}}
+    assert subnet["properties"] == {**own, "networkSecurityGroup": {"id": GROUP}}
 
 
 # -- the way for SSH -------------------------------------------------------------------------------

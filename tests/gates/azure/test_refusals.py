@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ FAILED = PartitionStatus.FAILED
 HOUR = 3600.0
 
 
-async def refused(site: Site, fault: Fault, **fields: object) -> GateError:
+async def refused(site: Site, fault: Fault, **fields: Any) -> GateError:
     """What create() raises."""
     site.arm.faults.add(fault)
     with pytest.raises(GateError) as caught:
@@ -36,7 +37,7 @@ async def refused(site: Site, fault: Fault, **fields: object) -> GateError:
     return caught.value
 
 
-async def failed(site: Site, fault: Fault, **fields: object) -> GateError:
+async def failed(site: Site, fault: Fault, **fields: Any) -> GateError:
     """What a partition fails with whose creation was accepted."""
     site.arm.faults.add(fault)
     await site.gate.create(site.request(**fields))
