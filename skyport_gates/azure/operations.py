@@ -17,6 +17,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 from azure.core.polling import AsyncLROPoller
+from azure.core.polling.base_polling import OperationFailed
 from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
 
 from ..gate import GateStore, Throttled
@@ -25,6 +26,7 @@ from .errors import is_gone, operation_failed, translate
 
 PREFIX = "operation/"
 CREATE, DELETE, SUSPEND, HIBERNATE, RESUME = "create", "delete", "suspend", "hibernate", "resume"
+FAILED = ("failed", "canceled")
 PATIENCE = 3.0
 LONGEST_PAUSE = 60.0
 """Seconds between two looks, or tries to look, at the most."""
@@ -50,6 +52,14 @@ class Polling(AsyncARMPolling):
     def look_now(self) -> None:
         """Something has changed: do not wait any longer."""
         self._now.set()
+
+    async def _poll(self) -> None:
+        """Until the end, and no look more: nobody reads what the SDK would fetch then."""
+        while not self.finished():
+            await self._delay()
+            await self.update_status()
+        if self.status().lower() in FAILED:
+            raise OperationFailed("Operation failed or canceled")
 
     def _extract_delay(self) -> float:
         pause = self._pause
