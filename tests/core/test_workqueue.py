@@ -237,9 +237,7 @@ class Stale(Exception):
     """The thing changed meanwhile."""
 
 
-def served(
-    queue: WorkQueue[str], work: Callable[[str], Awaitable[None]]
-) -> asyncio.Task[None]:
+def served(queue: WorkQueue[str], work: Callable[[str], Awaitable[None]]) -> asyncio.Task[None]:
     """A server of the queue in the background."""
     log = logging.getLogger("test")
     return asyncio.create_task(serve(queue, work, what="thing", stale=Stale, log=log))
