@@ -97,6 +97,11 @@ class SkyPortCore(CoreApplication):
     partition_timeout = Float(
         900, min=1, help="Seconds until resources made for a job must be usable, or gone."
     ).tag(config=True)
+    block_time = Float(
+        600,
+        min=1,
+        help="Seconds for which an offer that failed is not used, if its site does not say.",
+    ).tag(config=True)
     boot_timeout = Float(
         300, min=1, help="Seconds a new machine may take until the core can log in to it."
     ).tag(config=True)
@@ -239,6 +244,7 @@ class SkyPortCore(CoreApplication):
             login_timeout=self.connect_timeout * LOGIN_PATIENCE,
             partition_timeout=self.partition_timeout,
             boot_timeout=self.boot_timeout,
+            block_time=self.block_time,
             staging_timeout=self.staging_timeout,
             collect_timeout=self.collect_timeout,
             node_lost_timeout=self.node_lost_timeout,

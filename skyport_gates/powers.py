@@ -34,7 +34,7 @@ class Spot:
     The node hears of it first: a program there writes the line ``notice preempt EPOCH`` into the
     FIFOs ``~/.skyport/watch/*`` of the job's login, EPOCH being the second at which the node goes.
     The core then saves the job's results. Later :meth:`Gate.get` shows FAILED with
-    :class:`Preempted`.
+    :class:`Preempted`, or SUSPENDED with it where the disks are kept.
     """
 
     spot_notice: float = 30.0

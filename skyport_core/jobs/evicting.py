@@ -99,7 +99,9 @@ async def go_on(job: Job, context: JobContext, message: str) -> Step:
     if job.spec.on_eviction is Eviction.FAIL:
         hint = "Start again, on a machine that is not spot if it must not be interrupted."
         return Step.fail(Failure("preempted", message, hint))
-    return await requeue(job, context, EventDraft(f"{message}. Going on elsewhere", "preempted"))
+    kept = record is not None and record.target is PartitionState.SUSPENDED
+    plan = "It sleeps, and goes on as soon as it can be woken" if kept else "Going on elsewhere"
+    return await requeue(job, context, EventDraft(f"{message}. {plan}", "preempted"))
 
 
 def _saved(folder: Path, since: dt.datetime) -> list[str]:

@@ -344,8 +344,9 @@ watch)
     rm -f "$fifo"
     mkfifo "$fifo" || exit 1
     exec 4<>"$fifo"
-    # A notice that came while nobody listened.
-    { read -r line <"$root/notice"; } 2>/dev/null && printf '%s\n' "$line"
+    # A notice that came while nobody listened; one of a time that is over means nothing any more.
+    { read -r line <"$root/notice"; } 2>/dev/null && [ "${line##* }" -gt "$(now)" ] 2>/dev/null &&
+        printf '%s\n' "$line"
     # Said before the reader starts: if the connection is gone by now, this ends here, and alone.
     printf 'skyport-watch ready\n'
     cat <&4 &

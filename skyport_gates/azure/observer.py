@@ -206,7 +206,9 @@ class Observer:
 
     async def _switched_off(self, member: Member, machine: str) -> None:
         """A machine is not on its host any more, and not because the core wanted it."""
-        if member.spot:
+        if member.spot and member.suspendable:
+            await self._fleet.move(member, Phase.ASLEEP, preempted(member))
+        elif member.spot:
             await self._fleet.fail(member, preempted(member))
         elif member.suspendable:
             await self._fleet.move(member, Phase.ASLEEP)

@@ -11,6 +11,7 @@ from skyport_core.model import JobState
 from skyport_core.wire import JobView
 from tests.infra.arm.faults import Fault
 from tests.infra.azure import AzureDesk, azure_desk
+from tests.infra.desk import SERVER
 from tests.infra.requirements import needs_root
 from tests.infra.wait import eventually
 
@@ -141,16 +142,41 @@ async def test_azure_may_be_away_for_a_while(azure: AzureDesk):
 
 
 @pytest.mark.parametrize("notice", [0.0, 5.0])
-@pytest.mark.parametrize("keep", [None, "lab"], ids=["policy Delete", "policy Deallocate"])
-async def test_an_evicted_job_runs_on_elsewhere(azure: AzureDesk, notice: float, keep: str | None):
-    job_id = await azure.desk.serve(flavor=D4, spot=True, keep=keep, on_eviction="requeue")
+async def test_an_evicted_job_runs_on_elsewhere(azure: AzureDesk, notice: float):
+    job_id = await azure.desk.serve(flavor=D4, spot=True, on_eviction="requeue")
     await running(azure, job_id)
     (evicted,) = azure.vms()
     azure.arm.spawn(azure.arm.evict(evicted, notice=notice))
     await came_back(azure, job_id)
-    assert evicted not in azure.vms() or keep
-    await azure.desk.client.delete_job(job_id, wait=10)
-    await azure.desk.end(job_id)
+    await eventually(lambda: evicted not in azure.vms(), "the evicted machine is gone", 20)
+    await azure.stop(job_id)
+
+
+async def test_an_evicted_machine_that_is_kept_is_woken_again():
+    async with azure_desk("c.SkyPortCore.block_time = 2") as azure:
+        script = (
+            'echo on >> notes; cat notes; exec python3 -m http.server --bind "$ADDRESS" "$PORT"'
+        )
+        job_id = await azure.desk.serve(script, flavor=D4, spot=True, keep="lab")
+        await running(azure, job_id)
+        (evicted,) = azure.vms()
+        await azure.arm.evict(evicted, notice=0)
+        woken = "Waking machine 'lab'"
+        await eventually(lambda: _told(azure, job_id, woken), "the machine is woken", 30)
+        await running(azure, job_id)
+        assert azure.vms() == [evicted]
+        await azure.desk.client.delete_job(job_id, wait=10)
+        await azure.desk.end(job_id)
+        assert "on\non\n" in await azure.desk.log(job_id)
+        await forget_machines(azure)
+
+
+async def _told(azure: AzureDesk, job_id: str, words: str) -> bool:
+    return words in await told(azure, job_id)
+
+
+async def forget_machines(azure: AzureDesk) -> None:
+    """Delete what is kept, and see that nothing is left."""
     for partition in await azure.desk.client.partitions():
         if partition.keep:
             await azure.desk.client.delete_partition(partition.name)
@@ -188,19 +214,15 @@ class _Everything(set[str]):
 
 
 async def test_a_kept_machine_sleeps_and_wakes_with_its_files(azure: AzureDesk):
-    write = 'echo kept > notes; exec python3 -m http.server --bind "$ADDRESS" "$PORT"'
-    first = await azure.desk.serve(write, flavor=D4, keep="lab")
+    first = await azure.desk.serve(f"echo kept > notes; {SERVER}", flavor=D4, keep="lab")
     await running(azure, first)
     await azure.desk.client.delete_job(first, wait=10)
     await azure.desk.end(first)
     (vm,) = azure.vms()
-    read = 'cat notes; exec python3 -m http.server --bind "$ADDRESS" "$PORT"'
-    second = await azure.desk.serve(read, flavor=D4, keep="lab")
+    second = await azure.desk.serve(f"cat notes; {SERVER}", flavor=D4, keep="lab")
     await running(azure, second)
     assert azure.vms() == [vm]
     await azure.desk.client.delete_job(second, wait=10)
     await azure.desk.end(second)
     assert "kept" in await azure.desk.log(second)
-    (partition,) = [one for one in await azure.desk.client.partitions() if one.keep]
-    await azure.desk.client.delete_partition(partition.name)
-    await azure.nothing_left()
+    await forget_machines(azure)

@@ -80,9 +80,12 @@ as_user() {
     fi
 }
 
-# Opened for both ways, a FIFO that nobody reads does not block.
+# The file is for a core that comes to listen later. Opened for both ways, a FIFO that nobody reads
+# does not block.
 tell() {
-    as_user 'for fifo in "$1"/.skyport/watch/*; do
+    as_user '[ -d "$1/.skyport" ] || exit 0
+    printf "%s\n" "$2" >"$1/.skyport/notice"
+    for fifo in "$1"/.skyport/watch/*; do
         [ -p "$fifo" ] && printf "%s\n" "$2" 1<>"$fifo"
     done' sh "$home" "notice preempt $at"
 }

@@ -182,7 +182,7 @@ async def test_an_eviction_that_deallocates_is_seen(azure: Site) -> None:
     await azure.ready(spot=True, suspendable=True)
     await azure.arm.evict("sp-1", 0)
     assert azure.arm.vm("sp-1").hidden["power"] == "deallocated"
-    assert isinstance((await azure.is_(FAILED)).error, Preempted)
+    assert isinstance((await azure.is_(SUSPENDED)).error, Preempted)
     await azure.gate.delete("sp-1")
     await azure.gone()
     assert azure.arm.leftovers() == []
