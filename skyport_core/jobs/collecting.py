@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ..model import EventDraft, Job, JobState, PartitionRecord, PartitionState
+from ..model import EventDraft, Failure, Job, JobState, PartitionRecord, PartitionState
 from ..ssh.errors import NodeError
 from .evicting import end_saving, save
-from .results import bring_home
+from .requeue import requeue
+from .results import are_home, bring_home
 from .step import Step
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ async def collect(job: Job, context: JobContext) -> Step:
     """
     if job.target is JobState.RUNNING:
         return await save(job, context)
-    if job.node is None or await _partition_leaving(job, context):
+    if job.node is None:
         return await _release(job, context, cleanup=False)
+    if await _partition_leaving(job, context):
+        lost = await _results_lost(job, context)
+        return lost or await _release(job, context, cleanup=False)
     attachment = await context.attachments.get(job)
     if job.failure is not None and job.failure.reason == "node_lost":
         return await _release(job, context, cleanup=job.partition is None)
@@ -42,8 +46,28 @@ async def abandon(job: Job, context: JobContext) -> Step:
     """The node did not answer within the deadline: end the job, clean up when it is back."""
     if job.target is JobState.RUNNING:
         return await end_saving(job, context, whole=False)
+    lost = await _results_lost(job, context)
+    if lost is not None:
+        return lost
     cleanup = job.partition is None and job.node is not None
     return await _release(job, context, cleanup=cleanup, wait=False)
+
+
+async def _results_lost(job: Job, context: JobContext) -> Step | None:
+    """What to do when a job ended well on a machine that went before its results were home."""
+    if job.target is not JobState.FINISHED or job.partition is None or job.node is None:
+        return None
+    if await are_home(job, context):
+        return None
+    record = await context.store.get_partition(job.partition)
+    message = f"{job.node} went away before the job's results were home"
+    if record is not None and record.reason == "preempted" and job.spec.on_eviction != "fail":
+        event = EventDraft(f"{message}; it runs once more, elsewhere", "preempted")
+        again = await requeue(job, context, event)
+        if again.changes.get("state") is JobState.QUEUED:
+            return Step({**again.changes, "target": JobState.RUNNING, "exit_code": None}, event)
+        return again
+    return Step.fail(Failure("results_lost", message, "Start again."))
 
 
 async def clean_up(job: Job, context: JobContext) -> Step:

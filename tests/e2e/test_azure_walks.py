@@ -162,5 +162,6 @@ async def settled(desk: Desk, walk: Walk) -> JobState:
     if job.state is JobState.FAILED:
         assert job.failure is not None and job.failure.message, (walk, job)
     elif job.state is JobState.FINISHED:
-        assert await desk.log(walk.job_id) == "done\n", walk
+        told = "\n".join(str(event) for event in await desk.events(walk.job_id))
+        assert await desk.log(walk.job_id) == "done\n", f"{walk} {walk.faults}\n{told}"
     return job.state
