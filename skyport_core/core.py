@@ -164,6 +164,7 @@ class Core:
             self._settings,
             core_id=self._core_id,
             wake=queue.add,
+            wake_partition=self._partitions.wake,
             log=self.log,
         )
         context = JobContext(

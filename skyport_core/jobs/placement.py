@@ -50,8 +50,8 @@ class Placer:
 
     Parameters
     ----------
-    wake
-        Called with the id of each job that got a place.
+    wake, wake_partition
+        Called with the id of each job that got a place, and with the name of its partition.
     core_id
         Goes into the names of partitions.
     """
@@ -65,6 +65,7 @@ class Placer:
         *,
         core_id: str,
         wake: Callable[[str], None],
+        wake_partition: Callable[[str], None],
         log: logging.Logger,
     ) -> None:
         self._store = store
@@ -73,6 +74,7 @@ class Placer:
         self._settings = settings
         self._core_id = core_id
         self._wake = wake
+        self._wake_partition = wake_partition
         self._due = asyncio.Event()
         self.log = log
 
@@ -261,19 +263,24 @@ class Placer:
         node: str | None,
         partition: str | None,
     ) -> None:
-        await self._store.update_job(
-            job,
-            EventDraft(message, reason="placed"),
-            state=JobState.ALLOCATING,
-            site=site,
-            node=node,
-            partition=partition,
-            username=job.spec.username or job.owner,
-            reserved=self.need(job),
-            position=None,
-            wait_reason="",
-            deadline=deadline,
-        )
+        try:
+            await self._store.update_job(
+                job,
+                EventDraft(message, reason="placed"),
+                state=JobState.ALLOCATING,
+                site=site,
+                node=node,
+                partition=partition,
+                username=job.spec.username or job.owner,
+                reserved=self.need(job),
+                position=None,
+                wait_reason="",
+                deadline=deadline,
+            )
+        finally:
+            # The job may have changed meanwhile; then nobody wants what was written for it.
+            if partition is not None:
+                self._wake_partition(partition)
         self._wake(job.id)
 
     def _deadline(self, job: Job, *, elastic: bool) -> dt.datetime | None:

@@ -18,7 +18,7 @@ from skyport_core.model import Job, JobState, PartitionRecord, PartitionState
 from skyport_core.scheduling import FCFS
 from skyport_core.settings import Settings
 from skyport_core.sites import Sites
-from skyport_core.store import Store
+from skyport_core.store import Conflict, Store
 from skyport_core.wire import JobRequest
 from skyport_gates.gate import Flavor, Gate, Image, Scope
 from tests.core.cloud import GPU, SMALL, CloudGate, LabGate, log, running_sites, terms
@@ -34,6 +34,7 @@ class Office:
     sites: Sites
     placer: Placer
     woken: list[str]
+    asked: list[str]
     clock: dt.datetime = field(
         default_factory=lambda: dt.datetime.now(dt.timezone.utc) - dt.timedelta(hours=1)
     )
@@ -79,12 +80,19 @@ class Office:
 async def opened(folder: Path, *gates: Gate) -> AsyncIterator[Office]:
     store = await Store.open(f"sqlite:///{folder / 'db'}", Fernet.generate_key())
     woken: list[str] = []
+    asked: list[str] = []
     try:
         async with running_sites(*gates) as sites:
             settings = Settings(default_cpus=1, default_memory=1024)
             parts = (store, sites, FCFS(), settings)
-            placer = Placer(*parts, core_id="c" * 32, wake=woken.append, log=log)
-            yield Office(store, sites, placer, woken)
+            placer = Placer(
+                *parts,
+                core_id="c" * 32,
+                wake=woken.append,
+                wake_partition=asked.append,
+                log=log,
+            )
+            yield Office(store, sites, placer, woken, asked)
     finally:
         await store.close()
 
@@ -267,3 +275,20 @@ async def test_a_spot_machine_is_kept_for_those_who_take_spot(office: Office) ->
     record = await office.end(await office.place(keep="desk", spot=True))
     assert (await office.place(keep="desk")).failure is not None
     assert (await office.place(keep="desk", spot=None)).partition == record.name
+
+
+async def test_a_job_that_changed_meanwhile_leaves_no_record_unseen(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await office.job(await office.submit())
+    put = office.store.put_partition
+
+    async def put_while_the_job_is_cancelled(record: PartitionRecord) -> PartitionRecord:
+        await office.store.update_job(job, target=JobState.CANCELLED)
+        return await put(record)
+
+    monkeypatch.setattr(office.store, "put_partition", put_while_the_job_is_cancelled)
+    with pytest.raises(Conflict):
+        await office.placer.plan_once()
+    (record,) = await office.store.list_partitions()
+    assert office.asked == [record.name]
