@@ -239,6 +239,8 @@ class CoreClient:
     ) -> LogChunk:
         """Part of what a job wrote to ``stdout`` or ``stderr``, from byte ``offset`` on.
 
+        ``boot`` is what the last machine that did not come up for it printed.
+
         Empty when there is no more, or nothing yet; ``limit`` (bytes) is 1 MiB unless given and
         4 MiB at most.
         """

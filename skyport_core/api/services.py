@@ -68,7 +68,7 @@ class JobService(Protocol):
         """
 
     async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:
-        """At most ``limit`` bytes of a job's ``stdout`` or ``stderr`` from byte ``offset`` on.
+        """At most ``limit`` bytes of ``stdout``, ``stderr`` or ``boot`` of a job, from ``offset``.
 
         Empty when there is no more, or nothing yet.
         """

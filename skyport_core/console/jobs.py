@@ -104,12 +104,18 @@ async def events(client: CoreClient, as_json: bool, job: str, follow: bool) -> N
 @job_argument
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
 @click.option("--stderr", is_flag=True, help="Its standard error, where that is kept apart.")
+@click.option("--boot", is_flag=True, help="What a machine that did not come up for it printed.")
 @core_command
-async def logs(client: CoreClient, as_json: bool, job: str, follow: bool, stderr: bool) -> None:
+async def logs(
+    client: CoreClient, as_json: bool, job: str, follow: bool, stderr: bool, boot: bool
+) -> None:
     """Print what a job wrote; with --json one object a part."""
+    if stderr and boot:
+        raise click.UsageError("Choose one of --stderr and --boot.")
     view = await _find(client, job)
     offset = 0
-    async for data in _log(client, view, "stderr" if stderr else "stdout", follow):
+    stream = "boot" if boot else "stderr" if stderr else "stdout"
+    async for data in _log(client, view, stream, follow):
         if as_json:
             text = data.decode(errors="replace")
             click.echo(json.dumps({"offset": offset, "text": text}))

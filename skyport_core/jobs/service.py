@@ -52,9 +52,17 @@ class Jobs:
         return job
 
     async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:
-        """Part of a job's output, from its node while it runs, from the core's copy after it."""
+        """Part of a job's output, from its node while it runs, from the core's copy after it.
+
+        ``boot`` is what the last machine that did not come up for it printed.
+        """
         kept = self._context.outputs(job.id) / f"{stream}.log"
-        if job.state.final or job.node is None or job.state is JobState.COLLECTING:
+        if (
+            stream == "boot"
+            or job.state.final
+            or job.node is None
+            or job.state is JobState.COLLECTING
+        ):
             return await asyncio.to_thread(_read, kept, offset, limit)
         try:
             attachment = await self._context.attachments.get(job)

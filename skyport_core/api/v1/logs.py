@@ -11,7 +11,7 @@ from .jobs import JobHandlerBase
 MAX_CHUNK = 4 * 2**20
 """Bytes of log in one answer at most."""
 
-_Stream: TypeAdapter[str] = TypeAdapter(Literal["stdout", "stderr"])
+_Stream: TypeAdapter[str] = TypeAdapter(Literal["stdout", "stderr", "boot"])
 _Offset: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=0, lt=2**63)])
 _Limit: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=MAX_CHUNK)])
 
@@ -22,7 +22,7 @@ class LogHandler(JobHandlerBase):
     async def get(self, job_id: str) -> None:
         """Part of the log as plain text; ``X-Skyport-Next-Offset`` says where to read on.
 
-        Query: ``stream`` (stdout or stderr), ``offset`` and ``limit`` in bytes.
+        Query: ``stream`` (stdout, stderr or boot), ``offset`` and ``limit`` in bytes.
         """
         stream = self.query("stream", _Stream, "stdout")
         offset = self.query("offset", _Offset, 0)

@@ -62,7 +62,10 @@ async def test_machine_that_fails_while_it_boots_is_replaced_with_its_log_kept(d
     job_id = await desk.submit("true")
     assert (await desk.end(job_id)).state is JobState.FINISHED
     assert [event.reason for event in await desk.events(job_id)].count("boot") == 1
-    assert (desk.core.home / "jobs" / job_id / "boot.log").exists()
+    assert (
+        await desk.log(job_id, "boot")
+        == (desk.core.home / "jobs" / job_id / "boot.log").read_text()
+    )
 
 
 async def test_machine_that_is_never_ready_is_replaced(desk: Desk) -> None:
