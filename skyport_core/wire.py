@@ -124,6 +124,10 @@ class JobView(BaseModel):
     site: str | None
     flavor: str | None
     node: str | None
+    partition: str | None = None
+    region: str | None = None
+    spot: bool | None = False
+    keep: str | None = None
     cpus: float | None
     memory: int | None
     gpus: int
@@ -153,6 +157,10 @@ class JobView(BaseModel):
             site=job.site or spec.site,
             flavor=spec.flavor,
             node=job.node,
+            partition=job.partition,
+            region=spec.region,
+            spot=spec.spot,
+            keep=spec.keep,
             cpus=held.cpus if held else spec.cpus,
             memory=held.memory if held else spec.memory,
             gpus=held.gpus if held else spec.gpus,

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skyport_core.client import CoreClient
+from skyport_core.model import JobState
 from tests.e2e.steps import hub_over, visit
 from tests.infra.arm.backends.qemu import QemuBackend
 from tests.infra.arm.endpoint import ArmEndpoint
 from tests.infra.core import CoreProcess
+from tests.infra.desk import SERVER, Desk
 from tests.infra.lab import QUICK, TINY
 from tests.infra.nodes import Fabric
 from tests.infra.requirements import needs_nodes
@@ -46,4 +48,37 @@ async def test_a_server_on_a_real_machine_of_the_cloud(
             async with CoreClient(core.socket) as client:
                 (job,) = await client.list_jobs()
                 assert job.state.final
+            await eventually(lambda: not endpoint.arm.leftovers(), "Azure without leftovers", 60)
+
+
+async def test_a_machine_that_slept_wakes_with_its_files(
+    fabric: Fabric, record_property: Callable[[str, object], None]
+):
+    async with ArmEndpoint(backend=QemuBackend(fabric), fabric=fabric) as endpoint:
+        traits = endpoint.gate_options(bootstrap="none", sizes=["Standard_D2s_v5"])
+        lines = [f"c.SkyPortCore.gates = {{'azure': {{'class': 'azure', **{traits!r}}}}}"]
+        lines += [f"c.SkyPortCore.{name} = {value!r}" for name, value in (QUICK | SLOW).items()]
+        core = CoreProcess("\n".join(["c = get_config()", *lines, ""]), fabric=fabric)
+        async with core, CoreClient(core.socket) as client:
+            desk = Desk(core, client)
+            seconds = []
+            for _ in range(2):
+                began = time.monotonic()
+                job_id = await desk.serve(f"echo here >> notes; cat notes; {SERVER}", keep="lab")
+                await desk.reach(job_id, JobState.RUNNING, timeout=400)
+                seconds.append(round(time.monotonic() - began, 1))
+                (machine,) = endpoint.arm.machines()
+                await client.delete_job(job_id)
+                await desk.end(job_id, timeout=60)
+                await eventually(
+                    lambda name=machine: endpoint.arm.vm(name).hidden["power"] == "deallocated",
+                    "the machine asleep",
+                    60,
+                )
+            record_property("ready", seconds)
+            print(f"server ready: {seconds[0]} s on a new machine, {seconds[1]} s on a woken one")
+            assert "here\nhere\n" in await desk.log(job_id)
+            for partition in await client.partitions():
+                if partition.keep:
+                    await client.delete_partition(partition.name)
             await eventually(lambda: not endpoint.arm.leftovers(), "Azure without leftovers", 60)
