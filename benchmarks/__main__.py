@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks import azure, spawn, tunnel
+from benchmarks import azure, flavors, spawn, tunnel
+
+BENCHMARKS = (tunnel, spawn, flavors, azure)
 
 
 def main() -> None:
     """Run each with its usual options."""
-    for benchmark in (tunnel, spawn, azure):
+    for benchmark in BENCHMARKS:
         print(f"\n{benchmark.__doc__}")
         benchmark.main([])
 

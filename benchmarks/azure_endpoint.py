@@ -3,8 +3,9 @@
 ``python -m benchmarks.azure_endpoint CALL INTERFACE MACHINE VALIDATION`` takes the seconds of any
 call, of the operations that make a network interface and a machine, and of a template's validation.
 It prints the gate's options as JSON. Each line of its standard input begins a new round, and is
-answered with what the round before made: the number of calls (logins and looks at operations left
-out), and when its last machine was up (seconds since the epoch). It ends with its input.
+answered with what the round before made: the number of calls (logins left out), how many of them
+were looks at operations, at how many operations, and when the last machine's own operation ended
+(seconds since the epoch). It ends with its input.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from tests.infra.arm.operations import Durations
 
 MACHINE = "virtualMachines.put"
 
-_UNCOUNTED = ("token.", "operations.")
-"""Logins, and looks at operations: how many of these there are is a matter of taste."""
+LOOKS = "operations."
+LOGINS = "token."
+"""These are not counted: one lasts for an hour and for all machines."""
 
 
 async def serve(call: float, interface: float, machine: float, validation: float) -> None:
@@ -38,10 +40,16 @@ async def serve(call: float, interface: float, machine: float, validation: float
 def _round(endpoint: ArmEndpoint) -> dict[str, float]:
     """What happened since the last round; the logs then begin anew."""
     arm = endpoint.arm
-    calls = [one for one in arm.calls if not one.kind.startswith(_UNCOUNTED)]
+    calls = [one for one in arm.calls if not one.kind.startswith(LOGINS)]
     arm.calls.clear()
+    looks = [one.path for one in calls if one.kind.startswith(LOOKS)]
     ends = [one.ended for one in arm.operations.all() if one.kind == MACHINE]
-    return {"calls": len(calls), "up": max((end for end in ends if end), default=0.0)}
+    return {
+        "calls": len(calls),
+        "looks": len(looks),
+        "operations": len(set(looks)),
+        "up": max((end for end in ends if end), default=0.0),
+    }
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The SDK's clients and the credential that they share.
 
-Every call has a deadline; what it raises is translated to a GateError. The SDK itself tries again
-only what broke on the wire while reading: it must neither sleep through a Retry-After nor ask for
-a machine twice behind the gate's back.
+Every call waits its turn and then has a deadline; what it raises is translated to a GateError. The
+SDK itself tries again only what broke on the wire while reading: it must neither sleep through a
+Retry-After nor ask for a machine twice behind the gate's back.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterable, Awaitable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
@@ -26,7 +26,9 @@ from azure.mgmt.compute.aio import ComputeManagementClient
 from azure.mgmt.network.aio import NetworkManagementClient
 
 from ..gate import ConfigurationError
+from . import budget
 from .access import AzureAccess
+from .budget import Budget
 from .errors import translate
 from .meanings import Subject
 
@@ -56,11 +58,19 @@ class Clients:
         Where Azure is and by what right.
     deadline
         Seconds that a call may take.
+
+    Attributes
+    ----------
+    reads, writes, deletes
+        How many calls of each kind Azure allows.
     """
 
     def __init__(self, access: AzureAccess, deadline: float) -> None:
         self._access = access
         self._deadline = deadline
+        self.reads = Budget(budget.READS)
+        self.writes = Budget(budget.WRITES)
+        self.deletes = Budget(budget.DELETES)
         self._closing = contextlib.AsyncExitStack()
         self.credential: AsyncTokenCredential
         self.compute: ComputeManagementClient
@@ -96,12 +106,32 @@ class Clients:
         await self._closing.aclose()
 
     async def call(
-        self, awaitable: Awaitable[T], subject: Subject | None = None, *, raw: bool = False
+        self,
+        awaitable: Awaitable[T],
+        subject: Subject | None = None,
+        *,
+        raw: bool = False,
+        spend: Budget | None = None,
     ) -> T:
-        """The result of a call of the SDK, within the deadline.
+        """The result of a call of the SDK, within the deadline once it is its turn.
 
-        Raises GateError; with ``raw`` what the SDK raised, for a caller that looks into it.
+        Parameters
+        ----------
+        awaitable
+            The call, not begun yet.
+        subject
+            What it is about, for the words of an error.
+        raw
+            Raise what the SDK raised, for a caller that looks into it, instead of GateError.
+        spend
+            What it counts for; by default a read.
         """
+        try:
+            await (spend or self.reads).turn()
+        except asyncio.CancelledError:
+            if isinstance(awaitable, Coroutine):
+                awaitable.close()
+            raise
         try:
             return await asyncio.wait_for(awaitable, self._deadline)
         except Exception as error:

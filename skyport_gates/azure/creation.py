@@ -211,7 +211,7 @@ class Creation:
         call = groups.create_or_update(
             self._settings.resource_group, name, {**body, "tags": dict(member.tags)}, **ONCE
         )
-        made = await self._clients.call(call, member.subject)
+        made = await self._clients.call(call, member.subject, spend=self._clients.writes)
         return str(made.id)
 
     async def _put(self, member: Member, name: str, body: dict[str, Any], subject: Subject) -> None:
@@ -226,7 +226,7 @@ class Creation:
             **ONCE,
         )
         try:
-            poller = await self._clients.call(call, raw=True)
+            poller = await self._clients.call(call, raw=True, spend=self._clients.writes)
         except Exception as error:
             words = translate(error, subject)
             taken = isinstance(error, HttpResponseError) and error.status_code in (409, 412)

@@ -21,6 +21,7 @@ from azure.core.polling.base_polling import OperationFailed
 from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
 
 from ..gate import GateStore, Throttled
+from .budget import RESERVE, Budget
 from .clients import READS, Clients
 from .errors import is_gone, operation_failed, translate
 
@@ -41,11 +42,19 @@ class Polling(AsyncARMPolling):
     Most that goes wrong does so in the first seconds, and should be heard of at once; later the
     shared look at all machines tells when another look at the operation is worth it
     (:meth:`look_now`). So no machine costs more than a few reads, however many there are.
+
+    Parameters
+    ----------
+    first
+        Seconds until the first look.
+    budget
+        Of reads; the looks give way to others.
     """
 
-    def __init__(self, first: float) -> None:
+    def __init__(self, first: float, budget: Budget) -> None:
         options: dict[str, Any] = dict(READS)
         super().__init__(timeout=first, **options)
+        self._budget = budget
         self._pause = first
         self._now = asyncio.Event()
 
@@ -57,6 +66,7 @@ class Polling(AsyncARMPolling):
         """Until the end, and no look more: nobody reads what the SDK would fetch then."""
         while not self.finished():
             await self._delay()
+            await self._budget.turn(RESERVE)
             await self.update_status()
         if self.status().lower() in FAILED:
             raise OperationFailed("Operation failed or canceled")
@@ -126,7 +136,8 @@ class Operations:
 
     def polling(self, kind: str) -> Polling:
         """The ``polling`` argument of a call that begins an operation of this kind."""
-        return Polling(self._interval * (UNHURRIED if kind == DELETE else 1.0))
+        first = self._interval * (UNHURRIED if kind == DELETE else 1.0)
+        return Polling(first, self._clients.reads)
 
     async def restore(self) -> None:
         """Go on watching what was under way when the core ended."""

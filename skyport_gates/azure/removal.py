@@ -138,7 +138,7 @@ class Removal:
             self._settings.resource_group, machine, force_deletion=True, polling=polling, **ONCE
         )
         try:
-            poller = await self._clients.call(call, raw=True)
+            poller = await self._clients.call(call, raw=True, spend=self._clients.deletes)
         except Exception as error:
             return self._refused(error, member)
         if polling.finished():
@@ -248,7 +248,7 @@ class Removal:
 
     async def _once(self, call: Awaitable[Any]) -> None:
         try:
-            await self._clients.call(call, raw=True)
+            await self._clients.call(call, raw=True, spend=self._clients.deletes)
         except Exception as error:
             if not is_gone(error):
                 raise translate(error) from error

@@ -128,7 +128,7 @@ class Sleep:
         self, operation: Operation, call: Awaitable[Any], polling: Polling, member: Member
     ) -> None:
         try:
-            poller = await self._clients.call(call, raw=True)
+            poller = await self._clients.call(call, raw=True, spend=self._clients.writes)
         except Exception as error:
             if is_gone(error):
                 raise PartitionNotFound(

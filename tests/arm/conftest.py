@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest_asyncio
 from tests.infra.arm.clients import Clients, clients
 from tests.infra.arm.endpoint import ArmEndpoint
 from tests.infra.arm.raw import RawClient
+from tests.infra.data import AZURE_DATA, DATA
 
 
 @pytest_asyncio.fixture
@@ -35,8 +35,6 @@ async def raw(endpoint: ArmEndpoint) -> AsyncIterator[RawClient]:
 @pytest.fixture
 def azure_data() -> Path:
     """The folder of recorded data; skips where there is none."""
-    default = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("SKYPORT_TEST_DATA", default))
-    if not (folder / "azure").is_dir():
-        pytest.skip(f"no recorded data of Azure in {folder} (SKYPORT_TEST_DATA)")
-    return folder
+    if not AZURE_DATA.is_dir():
+        pytest.skip(f"no recorded data of Azure in {DATA} (SKYPORT_TEST_DATA)")
+    return DATA

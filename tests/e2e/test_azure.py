@@ -6,62 +6,25 @@ SDK inside a real core.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
 from skyport_core.model import JobState
+from tests.e2e.cloud import SIZE, azure
 from tests.e2e.lab_page import log_in, run_a_cell
 from tests.e2e.steps import batch, ended, hub_over, reach, submit
-from tests.infra.arm.backends.node import NodeBackend, Trouble
-from tests.infra.arm.endpoint import ArmEndpoint
+from tests.infra.arm.backends.node import Trouble
 from tests.infra.browser import chromium, new_page, screenshot
-from tests.infra.core import CoreProcess
 from tests.infra.hub import PASSWORD
-from tests.infra.lab import NOTEBOOK, QUICK
+from tests.infra.lab import NOTEBOOK
 from tests.infra.nodes import Fabric
 from tests.infra.requirements import needs_browser, needs_nodes
 from tests.infra.wait import eventually
 
 pytestmark = needs_nodes
-
-SIZE = "Standard_D2s_v5"
-
-
-@dataclass
-class Azure:
-    """The endpoint, its machines, and a core with one site "azure" over it."""
-
-    endpoint: ArmEndpoint
-    backend: NodeBackend
-    core: CoreProcess
-
-    def left(self) -> list[str]:
-        """What still costs money, and machines that still exist."""
-        return self.endpoint.arm.leftovers() + list(self.backend.guests())
-
-    async def clean(self) -> None:
-        """Wait until nothing is left."""
-        await eventually(lambda: not self.left(), "Azure without leftovers", 30)
-
-
-@contextlib.asynccontextmanager
-async def azure(fabric: Fabric, **options: object) -> AsyncIterator[Azure]:
-    """Azure and a core over it; ``options`` are traits of SkyPortCore."""
-    backend = NodeBackend(fabric)
-    async with ArmEndpoint(backend=backend, fabric=fabric) as endpoint:
-        traits = endpoint.gate_options(bootstrap="none", sizes=[SIZE, "Standard_D4s_v5"])
-        gates = {"azure": {"class": "azure", **traits}}
-        lines = [f"c.SkyPortCore.gates = {gates!r}"]
-        lines += [f"c.SkyPortCore.{name} = {value!r}" for name, value in (QUICK | options).items()]
-        core = CoreProcess("\n".join(["c = get_config()", *lines, ""]), fabric=fabric)
-        async with core:
-            yield Azure(endpoint, backend, core)
 
 
 @needs_browser

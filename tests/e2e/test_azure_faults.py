@@ -116,11 +116,17 @@ async def test_a_removal_is_repeated_until_nothing_is_left(azure: AzureDesk, tro
     assert strike.struck
 
 
-async def test_a_core_killed_between_request_and_answer_makes_no_second_machine(azure: AzureDesk):
-    azure.arm.faults.add(fault("delay", seconds=1.0))
+@pytest.mark.parametrize("when", ["delay", "late"], ids=["before the work", "after the work"])
+async def test_a_core_killed_between_request_and_answer_makes_no_second_machine(
+    azure: AzureDesk, when: str
+):
+    held = azure.arm.faults.add(fault(when, seconds=1.5))
     job_id = await azure.desk.serve(flavor=D4)
-    await eventually(lambda: azure.arm.faults.take is None or azure.vms(), "the request arrived")
+    await eventually(lambda: held.struck, "the request arrived")
+    if when == "late":
+        await eventually(azure.vms, "the machine is made")
     await azure.desk.core.kill9()
+    assert not azure.arm.calls.count("virtualMachines.put"), "no answer had been given"
     await azure.desk.core.start()
     await running(azure, job_id)
     assert len(azure.vms()) == 1

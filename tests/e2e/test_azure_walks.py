@@ -18,6 +18,7 @@ import pytest
 from skyport_core.model import JobState
 from tests.infra.arm.faults import Fault
 from tests.infra.arm.router import Call
+from tests.infra.arm.state import VM, Resource
 from tests.infra.azure import AzureDesk, azure_desk
 from tests.infra.desk import Desk
 from tests.infra.requirements import needs_root
@@ -135,10 +136,13 @@ async def disturb(azure: AzureDesk, chance: random.Random) -> None:
 async def test_every_walk_ends_and_leaves_nothing(batch: int):
     walks = [Walk(seed) for seed in range(batch * WALKS, (batch + 1) * WALKS)]
     async with azure_desk(boot_time=0.3) as azure:
+        watch = asyncio.create_task(no_twins(azure, walks))
         await asyncio.gather(
             disturb(azure, random.Random(batch)), *(walk.run(azure) for walk in walks)
         )
         ends = [await settled(azure.desk, walk) for walk in walks]
+        assert not watch.done() or watch.result()
+        watch.cancel()
         assert not azure.desk.core.unfinished()
         await azure.nothing_left(30)
         made = [
@@ -148,6 +152,25 @@ async def test_every_walk_ends_and_leaves_nothing(batch: int):
         ]
         assert Counter(made) == Counter(set(made)), "a machine was made twice"
     assert JobState.FINISHED in ends
+
+
+async def no_twins(azure: AzureDesk, walks: list[Walk]) -> None:
+    """Fail as soon as two sound machines of one job exist that nobody has asked to remove."""
+    asked = "virtualMachines.delete"
+    while True:
+        removed = {call.name.lower() for call in azure.arm.calls.of(asked)}
+        sound = [vm.name.lower() for vm in azure.arm.resources.list(VM) if is_sound(vm)]
+        for walk in walks:
+            own = [name for name in sound if walk.mark in name and name not in removed]
+            assert len(own) < 2, f"{walk} has {own} at once"
+        await asyncio.sleep(0.02)
+
+
+def is_sound(vm: Resource) -> bool:
+    """Whether it runs, or will, as far as Azure says."""
+    states = ("failed", "deleting")
+    stands = str(vm.properties.get("provisioningState", "")).lower() not in states
+    return stands and vm.hidden.get("power") in ("starting", "running")
 
 
 async def settled(desk: Desk, walk: Walk) -> JobState:

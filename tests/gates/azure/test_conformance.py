@@ -9,7 +9,7 @@ import asyncssh
 import pytest
 
 from skyport_gates.azure.gate import AzureGate
-from skyport_gates.conformance import ElasticGateConformance
+from skyport_gates.conformance import SuspendConformance
 from skyport_gates.gate import Gate, SSHEndpoint
 from tests.infra.arm.backends.node import NodeBackend
 from tests.infra.arm.endpoint import ArmEndpoint
@@ -25,11 +25,12 @@ def fabric() -> Iterator[Fabric]:
 
 
 @needs_nodes
-class TestAzureGate(ElasticGateConformance):
+class TestAzureGate(SuspendConformance):
     """Virtual machines that obey their custom data."""
 
     ready_timeout = 20.0
     gone_timeout = 20.0
+    asleep_timeout = 20.0
 
     @pytest.fixture(autouse=True)
     async def _endpoint(self, _context: None, fabric: Fabric) -> AsyncIterator[None]:

@@ -126,6 +126,8 @@ class App:
                 self.arm.rights.check(call)
                 require_provider(call)
             answer = await route.handler(call)
+            if fault is not None and fault.when == "late":
+                await asyncio.sleep(fault.seconds)
             if not self.host and not route.public and answer.status == 200:
                 self.arm.rights.narrow(call, answer)
         except ArmError as error:

@@ -12,7 +12,7 @@ from tests.infra.arm.router import ArmError, Call
 
 _CAUSES = {503: "gateway", 504: "service"}
 
-When = Literal["before", "lro", "lost_answer", "reset", "lie", "leftover", "slow", "delay"]
+When = Literal["before", "lro", "lost_answer", "reset", "lie", "leftover", "slow", "delay", "late"]
 
 
 @dataclass
@@ -30,8 +30,8 @@ class Fault:
         operation fails. "lost_answer": the call is carried out and the connection drops before
         the answer. "reset": the connection drops before anything is done. "lie": the operation
         says Succeeded and nothing was done. "leftover": a deletion leaves NIC, disk and public
-        address behind. "slow": the operation takes ``seconds`` longer. "delay": the answer comes
-        ``seconds`` late.
+        address behind. "slow": the operation takes ``seconds`` longer. "delay": the call is only
+        looked at ``seconds`` later. "late": it is carried out, and answered ``seconds`` later.
     times
         How many calls it strikes; None for all.
     match
@@ -39,7 +39,7 @@ class Fault:
     retry_after
         Seconds of a Retry-After header; None sends none.
     seconds
-        For "slow" and "delay"; for "lro", after how long the operation fails.
+        For "slow", "delay" and "late"; for "lro", after how long the operation fails.
     lasts
         Seconds after which it strikes no more; None for ever.
     struck
