@@ -31,8 +31,8 @@ class Round:
     """One round of a subject: seconds, and calls for each machine.
 
     ``up`` and ``added`` end with the last machine's operation at the endpoint, ``handed`` when the
-    subject has handed over all machines. ``calls`` are as made; ``once`` would they be with no more
-    than one look at each operation.
+    subject has handed over all machines. ``calls`` counts them as made, ``once`` with no more than
+    one look at each operation.
     """
 
     up: float
@@ -57,8 +57,10 @@ async def measure(subject: Subject, endpoint: Child, number: int, label: str, ow
     seen = json.loads(await asyncio.to_thread(endpoint.ask, "seen"))
     await subject.remove(names)
     up = seen["up"] - began
-    once = seen["calls"] - seen["looks"] + seen["operations"]
-    return Round(up, up - own, handed, seen["calls"] / number, once / number)
+    # The gate goes on listing while a peer has its turn.
+    calls = seen["calls"] - (0 if subject.lists else seen["lists"])
+    once = calls - seen["looks"] + seen["operations"]
+    return Round(up, up - own, handed, calls / number, once / number)
 
 
 async def warm_up(name: str, subject: Subject) -> None:

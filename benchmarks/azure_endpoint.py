@@ -4,8 +4,8 @@
 call, of the operations that make a network interface and a machine, and of a template's validation.
 It prints the gate's options as JSON. Each line of its standard input begins a new round, and is
 answered with what the round before made: the number of calls (logins left out), how many of them
-were looks at operations, at how many operations, and when the last machine's own operation ended
-(seconds since the epoch). It ends with its input.
+were lists, how many were looks at operations, at how many operations, and when the last machine's
+own operation ended (seconds since the epoch). It ends with its input.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def _round(endpoint: ArmEndpoint) -> dict[str, float]:
     ends = [one.ended for one in arm.operations.all() if one.kind == MACHINE]
     return {
         "calls": len(calls),
+        "lists": sum(".list" in one.kind for one in calls),
         "looks": len(looks),
         "operations": len(set(looks)),
         "up": max((end for end in ends if end), default=0.0),

@@ -54,9 +54,14 @@ class Pace:
 
 
 class Subject(abc.ABC):
-    """One way to make machines; ``handed`` says what has come to pass when it hands one over."""
+    """One way to make machines.
+
+    ``handed`` says what has come to pass when it hands one over, and ``lists`` whether it is its
+    way to list what there is.
+    """
 
     handed: str
+    lists: bool
 
     @abc.abstractmethod
     async def make(self, name: str) -> None:
@@ -78,6 +83,7 @@ class Gate(Subject):
     """
 
     handed = "address known"
+    lists = True
 
     def __init__(self, gate: AzureGate, user_ca: str, changed: asyncio.Event) -> None:
         self._gate = gate
@@ -130,6 +136,7 @@ class Sequenced(Subject):
     """
 
     handed = "poller's end"
+    lists = False
 
     def __init__(self, group: str, subnet: str, clients: AdminClients, poll: float) -> None:
         self._group = group

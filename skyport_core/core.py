@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from skyport_gates.gate import Gate, GateContext
+from skyport_gates.gate import Gate, GateContext, GateError, PartitionNotFound, Suspend
+from skyport_gates.timing import in_time
 
 from . import __version__
 from .api import Services, make_application, unix_door
@@ -21,6 +22,7 @@ from .jobs.context import JobContext
 from .jobs.placement import Placer
 from .jobs.reconciler import JobReconciler
 from .jobs.service import Jobs
+from .model import PartitionRecord, PartitionState
 from .partitions.reaper import reap
 from .partitions.reconciler import PartitionReconciler
 from .partitions.service import Partitions as PartitionService
@@ -33,6 +35,9 @@ from .ssh.identity import SSHIdentity
 from .store import GateMemory, Store
 from .wire import Health
 from .workqueue import WorkQueue
+
+ASK_AGAIN = 0.5
+"""Seconds between two requests to let a machine sleep when the core ends."""
 
 
 class Core:
@@ -197,7 +202,11 @@ class Core:
         return known
 
     async def cancel_all(self, timeout: float) -> None:
-        """Cancel every job and wait until all have ended, for at most ``timeout`` seconds."""
+        """Cancel every job and wait until all have ended, for at most ``timeout`` seconds.
+
+        Machines that their owners keep outlive their jobs: their sites must have agreed to let
+        them sleep, since nobody asks for it once the core is gone.
+        """
         deadline = time.monotonic() + timeout
         for job in await self._store.active_jobs():
             await self._jobs.cancel(job.id, job.owner)
@@ -205,6 +214,29 @@ class Core:
             with self._store.changes.subscribe(job.id) as change:
                 while not await self._ended(job.id) and time.monotonic() < deadline:
                     await change.wait(deadline - time.monotonic())
+        with contextlib.suppress(asyncio.TimeoutError):
+            await in_time(self._put_to_sleep(), max(0.0, deadline - time.monotonic()))
+
+    async def _put_to_sleep(self) -> None:
+        records = await self._store.list_partitions(active=True)
+        await asyncio.gather(*(self._accepted(record) for record in records))
+
+    async def _accepted(self, known: PartitionRecord) -> None:
+        """Wait until a machine's site has accepted that it sleeps, if it is to."""
+        gate = self._gates.get(known.site)
+        while isinstance(gate, Suspend):
+            record = await self._store.get_partition(known.name)
+            if record is None or not _goes(record):
+                break
+            try:
+                # Its status may say so before the site has agreed; that this returns does not.
+                await self._sites.call(record.site, gate.suspend(record.name))
+                break
+            except PartitionNotFound:
+                break
+            except GateError as error:
+                self.log.warning("Partition %s does not sleep yet: %s", record.name, error)
+                await asyncio.sleep(ASK_AGAIN)
 
     async def _ended(self, job_id: str) -> bool:
         job = await self._store.get_job(job_id)
@@ -234,3 +266,9 @@ class Core:
             uptime=time.monotonic() - self._started,
             jobs=dict(counts),
         )
+
+
+def _goes(record: PartitionRecord) -> bool:
+    """Whether a machine is on its way to sleep."""
+    asleep = record.state is PartitionState.SUSPENDED
+    return record.target is PartitionState.SUSPENDED and not asleep

@@ -98,7 +98,7 @@ class Inventory:
                 description=image.description,
             )
             for site in self._sites.snapshots()
-            for image in site.images
+            for image in site.images or ()
         ]
 
     async def quotas(self) -> list[QuotaView]:

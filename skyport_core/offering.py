@@ -16,14 +16,15 @@ class SiteSnapshot:
     """What one site had to offer when it was last asked.
 
     ``nodes`` is None for a site that makes its nodes on demand, and ``offers`` are what it would
-    make; ``known`` is False until the gate has answered once.
+    make; ``known`` is False until the gate has answered once, and ``images`` is None until it has
+    listed them once.
     """
 
     name: str
     flavors: tuple[Flavor, ...] = ()
     nodes: tuple[Node, ...] | None = None
     offers: tuple[Offer, ...] = field(default=(), compare=False, repr=False)
-    images: tuple[Image, ...] = ()
+    images: tuple[Image, ...] | None = None
     known: bool = False
     available: bool = False
     reason: str = "not asked yet"

@@ -23,6 +23,7 @@ from skyport_gates.gate import (
     StaticGate,
     Suspend,
 )
+from skyport_gates.timing import in_time
 
 from .blocks import EVERYTHING, Blocks
 from .building import build
@@ -30,7 +31,6 @@ from .flavors import FlavorTable
 from .offering import SiteSnapshot, offers_of
 from .scheduling import Conditions, Offer, Offers, Trouble
 from .scheduling.offers import own_trouble
-from .timing import in_time
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class Sites:
         """Close all gates; ``idle(name)`` tells whether a site has no job left."""
         for name, gate in self.gates.items():
             try:
-                await asyncio.wait_for(gate.close(idle=idle(name)), gate.call_timeout)
+                await in_time(gate.close(idle=idle(name)), gate.call_timeout)
             except Exception:
                 self.log.exception("Site %s: its gate did not close cleanly", name)
 
@@ -118,7 +118,7 @@ class Sites:
         """Wait until every site was asked once since the start, for at most ``timeout`` seconds."""
         first_looks = asyncio.gather(*(event.wait() for event in self._asked.values()))
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(first_looks, timeout)
+            await in_time(first_looks, timeout)
 
     def snapshots(self) -> list[SiteSnapshot]:
         """The sites as last seen, in the order of the configuration."""
@@ -305,7 +305,7 @@ class Sites:
             name, flavors, nodes, offers, images, known=True, available=True, reason=""
         )
 
-    async def _images(self, gate: Gate, before: SiteSnapshot) -> tuple[Image, ...]:
+    async def _images(self, gate: Gate, before: SiteSnapshot) -> tuple[Image, ...] | None:
         """The images on offer; nodes can be had without knowing them anew."""
         try:
             return tuple(await self.call(before.name, gate.images()))

@@ -17,6 +17,7 @@ from pathlib import Path
 from .gate import GateUnavailable
 from .local_files import control_address, process_start
 from .local_server import EXIT_TAKEN, Hello, Settings
+from .timing import in_time
 
 START_TIMEOUT = 20.0
 """Seconds a server may take until it can be reached."""
@@ -58,7 +59,7 @@ class Attachment:
         """
         while True:
             try:
-                line = await asyncio.wait_for(self._reader.readline(), interval)
+                line = await in_time(self._reader.readline(), interval)
             except asyncio.TimeoutError:
                 if not await self._answers():
                     return f"does not answer within {ANSWER_TIMEOUT:g} s"
@@ -71,7 +72,7 @@ class Attachment:
     async def _answers(self) -> bool:
         try:
             self._writer.write(b"ping\n")
-            return bool(await asyncio.wait_for(self._reader.readline(), ANSWER_TIMEOUT))
+            return bool(await in_time(self._reader.readline(), ANSWER_TIMEOUT))
         except ConnectionError:
             return True  # it ended: the next read sees that
         except asyncio.TimeoutError:
@@ -181,7 +182,7 @@ class LocalProcess:
             return None
         line = b""
         try:
-            line = await asyncio.wait_for(reader.readline(), ANSWER_TIMEOUT)
+            line = await in_time(reader.readline(), ANSWER_TIMEOUT)
         except ConnectionError:
             pass  # it ended while we connected
         except asyncio.TimeoutError:
@@ -195,7 +196,7 @@ class LocalProcess:
         pid = attachment.hello.pid
         start = process_start(pid)
         try:
-            if not await asyncio.wait_for(attachment.stop(), STOP_TIMEOUT):
+            if not await in_time(attachment.stop(), STOP_TIMEOUT):
                 return False
         except asyncio.TimeoutError:
             await self.kill_hung()
@@ -220,7 +221,7 @@ class LocalProcess:
             start_new_session=True,
         )
         try:
-            _, output = await asyncio.wait_for(process.communicate(), START_TIMEOUT)
+            _, output = await in_time(process.communicate(), START_TIMEOUT)
         except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -34,6 +34,7 @@ import asyncssh
 
 from .local_files import live_jobs, process_start, write_private
 from .local_session import WINDOW, CertificateLogins, Homes, LoginServer
+from .timing import in_time
 
 log = logging.getLogger("skyport.local")
 
@@ -241,7 +242,7 @@ class Server:
                 await self._changed.wait()
                 continue
             try:
-                await asyncio.wait_for(self._changed.wait(), self._settings.idle_exit)
+                await in_time(self._changed.wait(), self._settings.idle_exit)
             except asyncio.TimeoutError:
                 if not live_jobs(self._settings.homes_dir):
                     self._stop.set()
@@ -257,7 +258,7 @@ class Server:
         if not running:
             return
         try:
-            await asyncio.wait_for(asyncio.gather(*running), 1.0)
+            await in_time(asyncio.gather(*running), 1.0)
         except asyncio.TimeoutError:
             for session in sessions:
                 session.kill()

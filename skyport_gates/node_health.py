@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
+from .timing import in_time
+
 GREETING = b"SSH-"
 MAX_GREETING_LINES = 50
 """Lines that a server may send before its greeting (RFC 4253, section 4.2, sets no limit)."""
@@ -40,7 +42,7 @@ async def probe(address: Address, timeout: float, resolver: Executor | None = No
     """
     progress = _Progress()
     try:
-        return await asyncio.wait_for(_greeting(address, progress, resolver), timeout)
+        return await in_time(_greeting(address, progress, resolver), timeout)
     except asyncio.TimeoutError:
         what = "sends no SSH greeting" if progress.connected else "does not answer"
         return f"{what} on {address} (timed out after {timeout:g} s)"
@@ -137,7 +139,7 @@ class HealthMonitor:
         """Begin, and return once every address was looked at or ``patience`` seconds passed."""
         self._tasks = [asyncio.ensure_future(self._watch(address)) for address in self._reasons]
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._all_seen.wait(), patience)
+            await in_time(self._all_seen.wait(), patience)
 
     async def close(self) -> None:
         """Stop looking."""

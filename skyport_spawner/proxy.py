@@ -1,25 +1,27 @@
 """JupyterHub's proxy in pure Python, with answers passed on as they come.
 
 ``python -m skyport_spawner.proxy`` takes the options of PyPI's configurable-http-proxy and is that
-program but for one thing: the original reads an answer to its end, for 20 s at most, before it
-passes anything on. A server's progress would reach the browser only when all is over, a long
-download not at all. Where the Node.js proxy is installed, this module is not needed.
+program but for two things. The original reads an answer to its end, for 20 s at most, before it
+passes anything on: a server's progress would reach the browser only when all is over, a long
+download not at all. And it does not tell the browser that a server's websocket has ended: a
+notebook would wait for ever for a cell on a machine that is gone. Where the Node.js proxy is
+installed, this module is not needed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import sys
 from typing import Any
 
 import aiohttp
-from configurable_http_proxy import configproxy, handlers
+from configurable_http_proxy import configproxy
 from configurable_http_proxy.cli import main as proxy_main
 from configurable_http_proxy.handlers import ProxyHandler
+from tornado.httpclient import HTTPClientError
 from tornado.iostream import StreamClosedError
 from tornado.web import Application
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClientConnection, WebSocketError, websocket_connect
 from yarl import URL
 
 CONNECT_TIMEOUT = 20.0
@@ -47,6 +49,7 @@ HOP_BY_HOP = frozenset(
 class StreamingProxyHandler(ProxyHandler):
     """Carries requests to their target and its answers back, piece by piece."""
 
+    ws_client: WebSocketClientConnection | None  # type: ignore[assignment]
     _session: aiohttp.ClientSession | None = None
     _carrying: asyncio.Task[None] | None = None
     _gone = False
@@ -104,6 +107,48 @@ class StreamingProxyHandler(ProxyHandler):
             if name.lower() not in HOP_BY_HOP:
                 self.add_header(name, value)
 
+    async def start_ws_client(self, path: str | None = None) -> None:
+        """Connect to the target's websocket, before the browser is told that it has one."""
+        self.closed = False
+        url = await self.get_target_url(path)
+        if url is None:
+            return
+        request = self._get_proxy_request(f"ws{url.removeprefix('http')}")
+        try:
+            self.ws_client = await asyncio.wait_for(
+                websocket_connect(
+                    request, on_message_callback=self._pass_on, max_message_size=MESSAGE_SIZE
+                ),
+                CONNECT_TIMEOUT,
+            )
+        except HTTPClientError as error:
+            self.set_status(error.code)
+            self.write(error.message or "")
+            await self.finish()
+        except (OSError, StreamClosedError, WebSocketError, asyncio.TimeoutError) as error:
+            await self.handle_proxy_error(503, error)
+
+    def open(self, *_: str) -> None:
+        """The browser has its websocket; the target's may have ended meanwhile."""
+        if self.ws_client is None:
+            self.close()
+
+    def _pass_on(self, message: str | bytes | None) -> None:
+        """Take a message of the target; None is its end."""
+        if message is not None:
+            if not self.closed:
+                self._note_activity()
+                self.write_message(message, binary=isinstance(message, bytes))
+            return
+        target, self.ws_client = self.ws_client, None
+        code = target.close_code if target is not None else None
+        # Such as say that there was no code may not be sent.
+        self.close(code if code not in (1005, 1006, 1015) else None)
+
+    def _note_activity(self) -> None:
+        if self.target and self.target["prefix"]:
+            self.proxy.update_last_activity(self.target["prefix"])
+
     def compute_etag(self) -> None:
         """No tag of the proxy's own: the answer is the target's."""
 
@@ -128,8 +173,6 @@ def main() -> None:
     # The library offers no way to say these, so the names that it uses are replaced.
     setattr(configproxy, "ProxyHandler", StreamingProxyHandler)  # noqa: B010
     setattr(configproxy, "Application", _application)  # noqa: B010
-    connect = functools.partial(websocket_connect, max_message_size=MESSAGE_SIZE)
-    setattr(handlers, "websocket_connect", connect)  # noqa: B010
     sys.exit(proxy_main())
 
 

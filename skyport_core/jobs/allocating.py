@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .context import JobContext
 
 
+NOT_BEGUN = (PartitionState.REQUESTED, PartitionState.SUSPENDING, PartitionState.SUSPENDED)
+"""States of a partition that its site has not yet agreed to make, or to wake."""
+
+
 async def allocate(job: Job, context: JobContext) -> Step:
     """Wait for the partition, if one is being made, and log in to the node.
 
@@ -97,7 +101,7 @@ async def overdue(job: Job, context: JobContext, message: str) -> Step:
         if job.site is not None and job.node is not None:
             context.sites.suspect(job.site, job.node, message)
         return await requeue(job, context, EventDraft(message, reason="allocate_timeout"))
-    if record.state is PartitionState.REQUESTED:
+    if record.state in NOT_BEGUN:
         trouble = context.partitions.trouble(record.name)
         event = EventDraft(f"{message}. {trouble}" if trouble else message, "place_failed")
         return await requeue(job, context, event, unused=True)

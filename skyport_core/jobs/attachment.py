@@ -28,14 +28,31 @@ def _split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a job is in one of its attempts."""
+
+    attempt: int
+    site: str | None
+    node: str | None
+    partition: str | None
+
+    @classmethod
+    def of(cls, job: Job) -> Place:
+        """The place of a job."""
+        return cls(job.attempt, job.site, job.node, job.partition)
+
+
 @dataclass
 class Attachment:
     """The ties of one job. Every ``open_`` method may be called again without harm.
 
-    ``notice`` says that the node is to be taken away; ``warn`` is called when that is heard.
+    ``place`` is where it leads; ``notice`` says that the node is to be taken away; ``warn`` is
+    called when that is heard.
     """
 
     job_id: str
+    place: Place
     connection: NodeConnection
     runner: Runner
     settings: Settings
@@ -174,13 +191,15 @@ class Attachments:
         self._wake = wake
         self._warn = warn
         self._attachments: dict[str, Attachment] = {}
+        self._closing: dict[asyncio.Task[None], str] = {}
 
     async def get(self, job: Job) -> Attachment:
         """The job's attachment, made at the first call; does not wait for the node.
 
-        Raises NodeUnreachable when the site does not (or not yet) know the node.
+        One of an earlier attempt is closed first. Raises NodeUnreachable when the site does not
+        (or not yet) know the node, and when the job has gone on to another since it was read.
         """
-        attachment = self._attachments.get(job.id)
+        attachment = await self._present(job)
         if attachment is not None:
             return attachment
         if job.site is None or job.node is None or job.username is None:
@@ -188,11 +207,12 @@ class Attachments:
         node = await self._sites.find_node(job.site, job.node, job.partition)
         if node is None:
             raise NodeUnreachable(f"Site {job.site} does not show a node {job.node}")
-        attachment = self._attachments.get(job.id)
+        attachment = await self._present(job)
         if attachment is None:
             connection = self._pool.get(job.site, node, job.username)
             attachment = Attachment(
                 job.id,
+                Place.of(job),
                 connection,
                 Runner(connection, job.id),
                 self._settings,
@@ -201,6 +221,27 @@ class Attachments:
             )
             self._attachments[job.id] = attachment
         return attachment
+
+    async def _present(self, job: Job) -> Attachment | None:
+        """The job's attachment, once nothing is left of one that led elsewhere."""
+        await self._closed(job.id)
+        while (attachment := self._attachments.get(job.id)) is not None:
+            if attachment.place == Place.of(job):
+                return attachment
+            if attachment.place.attempt > job.attempt:
+                raise NodeUnreachable(f"Job {job.id} is not on {job.node} any more")
+            await self.close(job.id, hang_up=attachment.place.partition is not None)
+        return None
+
+    def has(self, job_id: str) -> bool:
+        """Whether the job has an attachment now."""
+        return job_id in self._attachments
+
+    async def drop(self, job: Job) -> None:
+        """Close what the job has open at this place, which it has left."""
+        attachment = self._attachments.get(job.id)
+        if attachment is not None and attachment.place == Place.of(job):
+            await self.close(job.id)
 
     def notice(self, job_id: str) -> Notice | None:
         """What was heard of the end of the job's node."""
@@ -216,11 +257,23 @@ class Attachments:
     async def close(self, job_id: str, *, hang_up: bool = False) -> None:
         """Close what the job has open; nothing happens if it has none.
 
+        It is seen through even if the caller is cancelled, and a second call waits for it too.
         ``hang_up``: the node goes too, so nothing of it may be used again by its name.
         """
         attachment = self._attachments.pop(job_id, None)
-        if attachment is None:
-            return
+        if attachment is not None:
+            closing = asyncio.create_task(self._close(attachment, hang_up))
+            self._closing[closing] = job_id
+            closing.add_done_callback(self._closing.pop)
+        await self._closed(job_id)
+
+    async def _closed(self, job_id: str) -> None:
+        """Return when nothing of the job's is being closed any more."""
+        closing = [task for task, whose in self._closing.items() if whose == job_id]
+        if closing:
+            await asyncio.shield(asyncio.gather(*closing))
+
+    async def _close(self, attachment: Attachment, hang_up: bool) -> None:
         await attachment.close()
         connection = attachment.connection
         others = (other.connection for other in self._attachments.values())
@@ -231,3 +284,4 @@ class Attachments:
         """Close everything; the jobs on the nodes go on."""
         for job_id in list(self._attachments):
             await self.close(job_id)
+        await asyncio.gather(*self._closing, return_exceptions=True)

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ..model import EventDraft, Failure, Job, JobState, PartitionRecord, PartitionState
-from ..ssh.errors import NodeError
+from ..ssh.errors import NodeError, StagingFailed
 from .evicting import end_saving, save
 from .requeue import requeue
 from .results import are_home, bring_home
@@ -38,23 +38,33 @@ async def collect(job: Job, context: JobContext) -> Step:
     attachment = await context.attachments.get(job)
     if job.failure is not None and job.failure.reason == "node_lost":
         return await _release(job, context, cleanup=job.partition is None)
-    job = await _take_down(job, context, attachment)
+    try:
+        job = await _take_down(job, context, attachment)
+    except StagingFailed as error:
+        if not error.permanent:
+            raise
+        return Step.fail(Failure(error.reason, error.message, error.hint))
     return await _release(job, context, cleanup=False)
 
 
-async def abandon(job: Job, context: JobContext) -> Step:
-    """The node did not answer within the deadline: end the job, clean up when it is back."""
+async def abandon(job: Job, context: JobContext, failure: Failure | None = None) -> Step:
+    """No more can be done on the node now: end the job, clean up when the node is back.
+
+    ``failure`` says why, for a job whose results are lost by that; None: its machine is gone.
+    """
     if job.target is JobState.RUNNING:
         return await end_saving(job, context, whole=False)
-    lost = await _results_lost(job, context)
+    lost = await _results_lost(job, context, failure)
     if lost is not None:
         return lost
     cleanup = job.partition is None and job.node is not None
     return await _release(job, context, cleanup=cleanup, wait=False)
 
 
-async def _results_lost(job: Job, context: JobContext) -> Step | None:
-    """What to do when a job ended well on a machine that went before its results were home."""
+async def _results_lost(
+    job: Job, context: JobContext, failure: Failure | None = None
+) -> Step | None:
+    """What to do when a job ended well on a machine that goes before its results are home."""
     if job.target is not JobState.FINISHED or job.partition is None or job.node is None:
         return None
     if await are_home(job, context):
@@ -67,7 +77,7 @@ async def _results_lost(job: Job, context: JobContext) -> Step | None:
         if again.changes.get("state") is JobState.QUEUED:
             return Step({**again.changes, "target": JobState.RUNNING, "exit_code": None}, event)
         return again
-    return Step.fail(Failure("results_lost", message, "Start again."))
+    return Step.fail(failure or Failure("results_lost", message, "Start again."))
 
 
 async def clean_up(job: Job, context: JobContext) -> Step:
@@ -96,7 +106,13 @@ async def _take_down(job: Job, context: JobContext, attachment: Attachment) -> J
         return job
     job = await _with_tail(job, attachment)
     await runner.stop(context.settings.stop_grace)
-    await bring_home(job, context, attachment)
+    try:
+        await bring_home(job, context, attachment)
+    except StagingFailed as error:
+        # The job's end is decided already: what cannot come home holds up nothing any more.
+        if not error.permanent or (job.target is JobState.FINISHED and not job.state.final):
+            raise
+        context.log.info("Job %s: not all came home: %s", job.id, error)
     await runner.remove()
     return job
 

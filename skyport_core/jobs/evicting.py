@@ -7,10 +7,7 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skyport_gates.gate import Preempted
-
 from ..model import EventDraft, Eviction, Failure, Job, JobState, PartitionRecord, PartitionState
-from ..partitions.trouble import block
 from .requeue import requeue
 from .results import bring_home
 from .step import Step
@@ -36,13 +33,13 @@ async def taken(job: Job, context: JobContext) -> Step | None:
     if record is None or record.target is not PartitionState.READY:
         return await _lost(job, context, record)
     notice = context.attachments.notice(job.id)
-    if notice is None:
+    if notice is None or not record.spot:
+        # Any program of the user can write a notice; only spot machines really get one.
         return None
     now = context.now()
     end = dt.datetime.fromtimestamp(notice.end, dt.timezone.utc)
     left = max(0.0, (end - now).total_seconds())
-    what = "spot machine" if record.spot else "machine"
-    message = f"{job.site} takes this {what} back in {left:.0f} s; saving the results"
+    message = f"{job.site} takes this spot machine back in {left:.0f} s; saving the results"
     deadline = end - dt.timedelta(seconds=MARGIN)
     event = EventDraft(message, reason="preempted")
     return Step.to(JobState.COLLECTING, event, {"deadline": deadline})
@@ -91,11 +88,12 @@ async def end_saving(job: Job, context: JobContext, *, whole: bool) -> Step:
 
 
 async def go_on(job: Job, context: JobContext, message: str) -> Step:
-    """Give the machine up; then what the job wants for this case."""
+    """Give the machine up; then what the job wants for this case.
+
+    No offer is blocked here: a notice is the word of the node alone, and concerns no other job.
+    """
     assert job.partition is not None  # noqa: S101 (typing)
     record = await context.partitions.give_back(job.partition, reason="preempted", error=message)
-    if record is not None:
-        block(context.sites, record, Preempted(message))
     if job.spec.on_eviction is Eviction.FAIL:
         hint = "Start again, on a machine that is not spot if it must not be interrupted."
         return Step.fail(Failure("preempted", message, hint))

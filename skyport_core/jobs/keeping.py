@@ -77,6 +77,9 @@ def _no_room(record: PartitionRecord, sites: Sites) -> str:
     """Why a machine that sleeps cannot be woken for now; "" if it can."""
     if record.state not in (PartitionState.SUSPENDING, PartitionState.SUSPENDED):
         return ""
+    snapshot = sites.snapshot(record.site)
+    if snapshot is not None and not snapshot.available:
+        return f"Machine {record.keep!r} cannot be woken yet: {snapshot.reason}"
     offer = (record.flavor, record.region, record.zone, record.spot)
     reason = sites.blocked(record.site, *offer)
     return f"Machine {record.keep!r} cannot be woken yet: {reason}" if reason else ""

@@ -106,8 +106,11 @@ class Placer:
         }
         await self._take_up_kept(queue, jobs)
         for job in list(queue.values()):
-            if (refusal := self._without_image(job)) is not None:
-                await self._refuse(queue.pop(job.id), refusal)
+            verdict = self._without_image(job)
+            if isinstance(verdict, Impossible):
+                await self._refuse(queue.pop(job.id), verdict)
+            elif verdict is not None:
+                await self._tell(queue.pop(job.id), verdict)
         if not queue:
             return Timetable()
         timetable = await self._plan(list(queue.values()), jobs)
@@ -146,23 +149,23 @@ class Placer:
             elif isinstance(verdict, Refuse):
                 await self._fail(queue.pop(job.id), verdict.failure)
 
-    def _without_image(self, job: Job) -> Impossible | None:
-        """The refusal of a job whose image no site has; None while one may have it."""
+    def _without_image(self, job: Job) -> Impossible | Waiting | None:
+        """What becomes of a job whose image no site is known to have; None if one has it."""
         if job.spec.image is None or self._sites_with(job.spec.image, job.spec.site):
             return None
+        sites = [site for site in self._sites.snapshots() if job.spec.site in (None, site.name)]
+        for site in sites:
+            if site.nodes is None and site.images is None:
+                return Waiting(job.id, 1, f"The images of site {site.name} are not known yet")
         images = {
-            image.name
-            for site in self._sites.snapshots()
-            if job.spec.site in (None, site.name)
-            for image in site.images
-            if image.kind == "cloud"
+            image.name for site in sites for image in site.images or () if image.kind == "cloud"
         }
         where = f" at site {job.spec.site}" if job.spec.site else ""
         hint = f"Choose one of the images {', '.join(sorted(images))}." if images else "Name none."
         return Impossible(job.id, f"There is no image {job.spec.image!r}{where}.", hint)
 
     def _sites_with(self, image: str, site: str | None) -> frozenset[str]:
-        """The sites that make nodes which boot an image, or may do so."""
+        """The sites that make nodes which boot an image, and those that are not known yet."""
         return frozenset(
             snapshot.name
             for snapshot in self._sites.snapshots()
@@ -170,7 +173,9 @@ class Placer:
             and snapshot.nodes is None
             and (
                 not snapshot.known
-                or any(image == known.name for known in snapshot.images if known.kind == "cloud")
+                or any(
+                    image == known.name for known in snapshot.images or () if known.kind == "cloud"
+                )
             )
         )
 
@@ -350,6 +355,7 @@ class Placer:
             position=None,
             wait_reason="",
         )
+        self.replan()  # a job may have waited for the machine that this one was to get
 
     async def _tell(self, job: Job, waiting: Waiting) -> None:
         if (job.position, job.wait_reason) == (waiting.position, waiting.reason):

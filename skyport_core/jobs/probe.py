@@ -8,6 +8,8 @@ import ssl
 
 import aiohttp
 
+from skyport_gates.timing import in_time
+
 from ..model import Probe
 
 ATTEMPT_TIMEOUT = 10.0
@@ -31,7 +33,7 @@ async def answers(address: tuple[str, int], probe: Probe | None, interval: float
 async def _until(interval, attempt, *args) -> None:  # type: ignore[no-untyped-def]
     while True:
         with contextlib.suppress(OSError, aiohttp.ClientError, asyncio.TimeoutError, EOFError):
-            if await asyncio.wait_for(attempt(*args), ATTEMPT_TIMEOUT):
+            if await in_time(attempt(*args), ATTEMPT_TIMEOUT):
                 return
         await asyncio.sleep(interval)
 
@@ -58,7 +60,7 @@ async def _tcp_attempt(address: tuple[str, int]) -> bool:
     """The listener accepts at once; a server is behind it if the connection is not closed."""
     reader, writer = await asyncio.open_connection(*address)
     try:
-        return await asyncio.wait_for(reader.read(1), 0.2) != b""
+        return await in_time(reader.read(1), 0.2) != b""
     except asyncio.TimeoutError:
         return True
     finally:

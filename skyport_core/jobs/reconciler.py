@@ -19,6 +19,7 @@ from .collecting import abandon, clean_up, collect
 from .context import JobContext
 from .evicting import taken
 from .requeue import requeue
+from .results import restore_time
 from .running import watch
 from .staging import stage
 from .starting import start
@@ -153,10 +154,11 @@ class JobReconciler:
 
     async def _overdue(self, job: Job) -> Step:
         context = self._context
+        limit = await self._limit(job, job.state) or 0.0
         if job.state is JobState.COLLECTING:
             self.log.warning("Job %s: %s did not answer while collecting", job.id, job.node)
-            return await abandon(job, context)
-        limit = self._limit(job, job.state) or 0.0
+            message = f"The job's results did not come home from {job.node} within {limit:g} s"
+            return await abandon(job, context, Failure("results_lost", message, "Start again."))
         if job.state is JobState.ALLOCATING and job.partition is not None and job.node is not None:
             limit = context.settings.boot_timeout
         message = OVERDUE[job.state].format(place=job.node or job.site, limit=limit)
@@ -177,7 +179,8 @@ class JobReconciler:
                 self._context.sites.suspect(job.site, job.node, error.message)
             return Step.fail(Failure(error.reason, error.message, error.hint))
         if job.state is JobState.COLLECTING and error.permanent:
-            return await abandon(job, self._context)
+            failure = Failure(error.reason, error.message, error.hint)
+            return await abandon(job, self._context, failure)
         if await self._already_told(job, error):
             return Step(retry=True)
         draft = EventDraft(f"{error.message}; trying again", RETRY_EVENT_REASON, error.hint)
@@ -203,7 +206,7 @@ class JobReconciler:
         changes: JobChanges = {**step.changes}
         state = changes.get("state")
         if state is not None and "deadline" not in changes:
-            changes["deadline"] = self._deadline(job, state, changes)
+            changes["deadline"] = await self._deadline(job, state, changes)
         if changes:
             job = await self._context.store.update_job(job, step.event, **changes)
         elif step.event is not None:
@@ -222,14 +225,17 @@ class JobReconciler:
             if left is not None and not job.state.final:
                 self._queue.add_after(job.id, max(left, 0.01))
 
-    def _limit(self, job: Job, state: JobState) -> float | None:
-        return self._context.settings.deadline(
+    async def _limit(self, job: Job, state: JobState) -> float | None:
+        limit = self._context.settings.deadline(
             state, start_timeout=job.spec.start_timeout, elastic=job.partition is not None
         )
+        if limit is not None and state is JobState.STAGING:
+            limit += round(await restore_time(job, self._context))
+        return limit
 
-    def _deadline(self, job: Job, state: JobState, changes: JobChanges) -> dt.datetime | None:
+    async def _deadline(self, job: Job, state: JobState, changes: JobChanges) -> dt.datetime | None:
         partition = changes.get("partition", job.partition)
-        seconds = self._limit(dataclasses.replace(job, partition=partition), state)
+        seconds = await self._limit(dataclasses.replace(job, partition=partition), state)
         return None if seconds is None else self._context.now() + dt.timedelta(seconds=seconds)
 
     def _entered(self, job: Job) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model import Eviction, Job
+from ..partitions.steps import WOKEN
+from ..ssh.errors import NodeError
+from ..ssh.files import total_size
 
 if TYPE_CHECKING:
     from .attachment import Attachment
@@ -14,29 +18,44 @@ if TYPE_CHECKING:
 CLOCK_GRAIN = 0.1
 """Seconds by which a file may seem older than it is."""
 
+SLOWEST = 2**20
+"""Bytes per second that the way to a node is expected to carry at least."""
+
+MARK = "complete"
+"""Name of the empty file which tells that everything of a job came home."""
+
 
 async def bring_home(job: Job, context: JobContext, attachment: Attachment) -> None:
     """Copy the files that the job named, and its output, to its folder at the core.
 
-    ``stdout.log`` comes last and always, so it tells that all is there; see :func:`are_home`.
+    What keeps files from coming home for good is raised when the output is home all the same. A
+    mark comes last, and only when all is there; see :func:`are_home`.
     """
-    folder = context.outputs(job.id)
+    folder, trouble = context.outputs(job.id), None
     if job.spec.outputs:
-        await attachment.runner.collect(
-            job.spec.outputs,
-            folder / "files",
-            workdir=job.spec.workdir,
-            limit=context.settings.max_output,
-        )
+        try:
+            await attachment.runner.collect(
+                job.spec.outputs,
+                folder / "files",
+                workdir=job.spec.workdir,
+                limit=context.settings.max_output,
+            )
+        except NodeError as error:
+            if not error.permanent:
+                raise
+            trouble = error
     for stream in ("stderr", "stdout"):
         data = await attachment.runner.log(stream)
         if data or stream == "stdout":
             await context.write_file(folder / f"{stream}.log", data)
+    if trouble is not None:
+        raise trouble
+    await context.write_file(folder / MARK, b"")
 
 
 async def are_home(job: Job, context: JobContext) -> bool:
     """Whether all came home since the job entered its present state."""
-    path = context.outputs(job.id) / "stdout.log"
+    path = context.outputs(job.id) / MARK
     try:
         written = (await asyncio.to_thread(path.stat)).st_mtime
     except FileNotFoundError:
@@ -46,6 +65,24 @@ async def are_home(job: Job, context: JobContext) -> bool:
 
 async def restore(job: Job, context: JobContext, attachment: Attachment) -> None:
     """Bring what an eviction saved to the job's next machine, if the job wants to move."""
-    saved = context.outputs(job.id) / "files"
-    if job.spec.on_eviction is Eviction.MOVE and job.attempt > 0 and saved.is_dir():
+    saved = await _saved(job, context)
+    if saved is not None:
         await attachment.runner.restore(saved, workdir=job.spec.workdir)
+
+
+async def restore_time(job: Job, context: JobContext) -> float:
+    """Seconds that :func:`restore` may take on the slowest way."""
+    saved = await _saved(job, context)
+    return 0.0 if saved is None else await asyncio.to_thread(total_size, saved) / SLOWEST
+
+
+async def _saved(job: Job, context: JobContext) -> Path | None:
+    """The folder that the job's machine is to get; None when there is nothing to bring."""
+    saved = context.outputs(job.id) / "files"
+    if job.spec.on_eviction is not Eviction.MOVE or job.attempt == 0 or not saved.is_dir():
+        return None
+    if job.partition is not None:
+        record = await context.store.get_partition(job.partition)
+        if record is not None and record.reason == WOKEN:
+            return None  # its own disk has the files, and maybe newer ones
+    return saved

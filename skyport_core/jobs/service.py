@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from skyport_gates.timing import in_time
+
 from ..api.services import ServiceError
 from ..model import Job, JobState
 from ..ssh.errors import NodeError
 from ..wire import JobRequest
+from .attachment import Place
 from .context import JobContext
+from .evicting import ON_NODE
 from .reconciler import JobReconciler
 
 LOG_TIMEOUT = 10.0
@@ -57,20 +61,39 @@ class Jobs:
         ``boot`` is what the last machine that did not come up for it printed.
         """
         kept = self._context.outputs(job.id) / f"{stream}.log"
-        if (
-            stream == "boot"
-            or job.state.final
-            or job.node is None
-            or job.state is JobState.COLLECTING
-        ):
-            return await asyncio.to_thread(_read, kept, offset, limit)
+        if stream != "boot" and _on_node(job):
+            there = await self._from_node(job, stream, offset, limit)
+            if there is not None:
+                return there
+        return await asyncio.to_thread(_read, kept, offset, limit)
+
+    async def _from_node(
+        self, job: Job, stream: str, offset: int, limit: int | None
+    ) -> bytes | None:
+        """The same from the job's node; None when the job has left it by now."""
+        attachments = self._context.attachments
+        held = attachments.has(job.id)
+        found = b""
         try:
-            attachment = await self._context.attachments.get(job)
+            attachment = await attachments.get(job)
             reading = attachment.runner.log(stream, offset=offset, limit=limit)
-            return await asyncio.wait_for(reading, LOG_TIMEOUT)
+            found = await in_time(reading, LOG_TIMEOUT)
         except (NodeError, asyncio.TimeoutError) as error:
             self._context.log.info("Job %s: its log cannot be read now: %s", job.id, error)
-            return b""
+        now = await self._context.store.get_job(job.id)
+        if now is not None and _on_node(now) and Place.of(now) == Place.of(job):
+            return found
+        if not held:
+            # Made here when the job's own was closed already: nobody else would close it.
+            await attachments.drop(job)
+        # While its output is on the way home, what was read is more than what is here.
+        collected = now is None or now.state is not JobState.COLLECTING
+        return None if collected else found or None
+
+
+def _on_node(job: Job) -> bool:
+    """Whether the job's output is on its node."""
+    return job.state in ON_NODE and job.node is not None
 
 
 def _read(path: Path, offset: int, limit: int | None) -> bytes:

@@ -40,10 +40,17 @@ async def _reap_site(
 ) -> None:
     gate = sites.gates[site]
     try:
-        found = await sites.call(site, gate.list())
+        await _search(store, sites, site, gate, core_id, log)
     except GateError as error:
         log.warning("Site %s cannot be searched for leftovers now: %s", site, error)
-        return
+    except Exception:
+        log.exception("Site %s could not be searched for leftovers; trying again", site)
+
+
+async def _search(
+    store: Store, sites: Sites, site: str, gate: Gate, core_id: str, log: logging.Logger
+) -> None:
+    found = await sites.call(site, gate.list())
     for partition in found:
         if partition.tags.get("skyport-core") != core_id:
             continue

@@ -21,6 +21,7 @@ from skyport_gates.gate import (
     Shortage,
     Suspend,
 )
+from skyport_gates.timing import in_time
 
 from ..model import JobState, PartitionRecord, PartitionState
 from ..outputs import output_folder, write_private
@@ -34,6 +35,9 @@ DIAGNOSE_TIMEOUT = 30.0
 
 WOKEN = "woken"
 """Reason of a record whose partition slept before: its disks hold its owner's files."""
+
+SLEEPLESS = "cannot_sleep"
+"""Reason of a record whose partition should sleep long since, but is still awake, and billed."""
 
 
 @dataclass(frozen=True)
@@ -155,18 +159,44 @@ class Steps:
 
     async def sleep(self, record: PartitionRecord) -> Again:
         """Towards SUSPENDED from wherever it is; then watch over its sleep."""
+        try:
+            return await self._fall_asleep(record)
+        except PartitionNotFound:
+            # What its site shows as failed may be gone for good: only the attempt tells.
+            return await self._gone(await self._fresh(record))
+        except GateError as error:
+            await self._sleepless(await self._fresh(record), error.message)
+            raise
+
+    async def _fall_asleep(self, record: PartitionRecord) -> Again:
         gate, seen = self._gate(record), await self._seen(record)
         if seen is None or _taken(seen):
             return await self._gone(record)
-        if not isinstance(gate, Suspend):
-            raise GateUnavailable(f"Site {record.site} cannot let machines sleep any more")
         if seen.status is PartitionStatus.SUSPENDED:
             return await self._asleep(record)
+        if not isinstance(gate, Suspend):
+            raise GateUnavailable(f"Site {record.site} cannot let machines sleep any more")
         if record.state is not PartitionState.SUSPENDING:
-            await self._store.update_partition(record, state=PartitionState.SUSPENDING)
+            record = await self._store.update_partition(record, state=PartitionState.SUSPENDING)
         if seen.status is not PartitionStatus.SUSPENDING:
             await self._sites.call(record.site, gate.suspend(record.name))
+        await self._sleepless(record, f"{record.site} does not show it asleep")
         return SOON
+
+    async def _sleepless(self, record: PartitionRecord, why: str) -> None:
+        """Tell of a machine that stays awake for too long, until it sleeps after all."""
+        if (record.state, record.target) != (PartitionState.SUSPENDING, PartitionState.SUSPENDED):
+            return
+        limit = dt.timedelta(seconds=self._settings.partition_timeout)
+        error = f"It could not be put to sleep and is still billed: {why}"
+        if _now() - record.state_since < limit or record.error == error:
+            return
+        self.log.warning("Partition %s: %s", record.name, error)
+        await self._store.update_partition(record, reason=SLEEPLESS, error=error)
+
+    async def _fresh(self, record: PartitionRecord) -> PartitionRecord:
+        """The record as it is stored now, after a step that may have changed it."""
+        return await self._store.get_partition(record.name) or record
 
     async def _asleep(self, record: PartitionRecord) -> Again:
         now = _now()
@@ -176,6 +206,8 @@ class Steps:
                 state=PartitionState.SUSPENDED,
                 deadline=now + dt.timedelta(seconds=self._settings.keep_time),
             )
+        if record.reason == SLEEPLESS:
+            record = await self._store.update_partition(record, reason="", error="")
         assert record.deadline is not None  # noqa: S101 (typing)
         if record.deadline <= now:
             self.log.info("Partition %s was not used for long; deleting it", record.name)
@@ -312,7 +344,7 @@ class Steps:
         gate = self._gate(record)
         try:
             asking = self._sites.call(record.site, gate.diagnose(record.name))
-            text = await asyncio.wait_for(asking, DIAGNOSE_TIMEOUT)
+            text = await in_time(asking, DIAGNOSE_TIMEOUT)
         except (GateError, asyncio.TimeoutError) as error:
             self.log.warning("Partition %s: no boot log: %s", record.name, error)
             return ""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 
+from skyport_gates.timing import in_time
+
 from .errors import CommandFailed, NodeUnreachable, ShellRefused
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ class Commands:
             text, encoding=None, window=WINDOW
         )
         try:
-            stdout, stderr = await asyncio.wait_for(process.communicate(data), max(timeout, 0.01))
+            stdout, stderr = await in_time(process.communicate(data), max(timeout, 0.01))
         except BaseException:
             # sshd leaves a command without terminal alone when its channel is closed, and passes
             # signals on for ordinary users only.

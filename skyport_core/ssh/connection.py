@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import asyncssh
 
 from skyport_gates.gate import Node
+from skyport_gates.timing import in_time
 
 from .commands import Commands, Completed
 from .dial import ConnectionSettings, Dialled, dial
@@ -141,7 +142,7 @@ class NodeConnection:
         self._start()
         self._wake.set()
         try:
-            return await asyncio.wait_for(waiter, timeout)
+            return await in_time(waiter, timeout)
         except asyncio.TimeoutError as error:
             raise self.last_error or NodeUnreachable(
                 f"No SSH connection to {self} within {timeout:g} s.",
@@ -295,7 +296,7 @@ class NodeConnection:
         await asyncio.sleep(min(delay, 0.5))
         if delay > 0.5:
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), delay - 0.5)
+                await in_time(self._wake.wait(), delay - 0.5)
 
     async def _stay(self, link: Dialled) -> None:
         """From a fresh connection to its end."""

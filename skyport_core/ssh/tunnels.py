@@ -13,6 +13,8 @@ from contextlib import suppress
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FAILED
 
+from skyport_gates.timing import in_time
+
 from .connection import NodeConnection
 from .errors import AddressInUse, ForwardRefused, NodeError, NodeUnreachable
 from .splice import MAX_PACKET, WINDOW, Splice
@@ -214,7 +216,7 @@ class OutTunnel:
         if listener is not None:
             listener.close()
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(listener.wait_closed(), 5)
+                await in_time(listener.wait_closed(), 5)
         splices = list(self._splices)
         for splice in splices:
             splice.abort()

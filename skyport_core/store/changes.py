@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from skyport_gates.timing import in_time
+
 
 class Subscription:
     """Remembers whether its job changed since the last :meth:`wait`."""
@@ -31,7 +33,7 @@ class Subscription:
             False when the time ran out. Several changes may count as one.
         """
         try:
-            await asyncio.wait_for(self._changed.wait(), timeout)
+            await in_time(self._changed.wait(), timeout)
         except asyncio.TimeoutError:
             return False
         self._changed.clear()

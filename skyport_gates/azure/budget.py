@@ -45,7 +45,8 @@ class Budget:
         Those who leave a ``reserve`` give way to those who do not.
         """
         async with self._second if reserve else self._first:
-            while (lacking := 1.0 + reserve - self._refill()) > 0:
+            # No event tells it: time does, and others may take what it has brought.
+            while (lacking := 1.0 + reserve - self._refill()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(lacking / self._limit.per_second)
             self._left -= 1.0
 

@@ -19,6 +19,7 @@ import aiohttp
 from azure.mgmt.compute.aio import ComputeManagementClient
 
 from ..gate import Flavor, GateStore, GateUnavailable, Image, QuotaUse
+from ..timing import in_time
 from . import archive, pricelist, prices, quota, skus
 from .images import ImageBook
 from .listing import read_list
@@ -196,7 +197,7 @@ class Catalog:
     async def _first_sizes(self, refresher: Refresher) -> None:
         region = self._regions[0]
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(refresher.looked(), self._patience)
+            await in_time(refresher.looked(), self._patience)
         if self._sizes.get(region):
             return
         error = refresher.error or GateUnavailable(

@@ -17,7 +17,7 @@ from ..gate import ConfigurationError, GateError
 from .admin import AdminClients
 from .check_region import RegionCheck
 from .clients import wire
-from .findings import Finding, error, failed, ok, warning
+from .findings import GIVE, Finding, error, failed, ok, warning
 from .images import ImageBook
 from .pricelist import shipped
 from .rights import ASSIGN_IDENTITY, JOIN_SUBNET, missing, needed
@@ -52,7 +52,7 @@ class Check:
         group = await self._group()
         found = [login, group]
         if group.level == "ok":
-            found += await self._rights()
+            found += [*await self._rights(), await self._machines()]
         try:
             images = ImageBook(self._settings.boot_images, self._settings.default_image)
         except ConfigurationError as cause:
@@ -99,10 +99,12 @@ class Check:
                 needed(settings),
             )
         ]
-        outside = [(subnet, JOIN_SUBNET) for subnet in settings.subnets.values()]
+        outside = [
+            (subnet, JOIN_SUBNET, "Network Contributor") for subnet in settings.subnets.values()
+        ]
         if settings.identity:
-            outside.append((settings.identity, ASSIGN_IDENTITY))
-        for resource, action in outside:
+            outside.append((settings.identity, ASSIGN_IDENTITY, "Managed Identity Operator"))
+        for resource, action, role in outside:
             parts = resource.strip("/").split("/")
             if len(parts) not in (8, 10):
                 found.append(error("rights", f"{resource} is no id of a resource"))
@@ -110,22 +112,37 @@ class Check:
             listing = permissions.list_for_resource(
                 parts[3], parts[5], "/".join(parts[6:-2]), parts[-2], parts[-1]
             )
-            found.append(await self._rights_on(resource, listing, [action]))
+            hint = (
+                f"az role assignment create --assignee OBJECT-ID --role '{role}' --scope {resource}"
+            )
+            found.append(await self._rights_on(resource, listing, [action], hint))
         return found
 
-    async def _rights_on(self, where: str, listing: Any, wanted: list[str]) -> Finding:
+    async def _machines(self) -> Finding:
+        """Whether the look works by which the gate watches its machines."""
+        machines = self._clients.compute.virtual_machines
+        try:
+            await self._clients.all(machines.list_all(status_only="true"))
+        except GateError as cause:
+            right = "Microsoft.Compute/virtualMachines/read"
+            where = f"the subscription {self._settings.subscription}"
+            return failed("machines", cause, right=right, where=where)
+        return ok("machines", "their states can be read")
+
+    async def _rights_on(
+        self, where: str, listing: Any, wanted: list[str], hint: str = GIVE
+    ) -> Finding:
         try:
             permissions = [wire(one) async for one in listing]
         except AzureError as cause:
             right = "Microsoft.Authorization/permissions/read"
-            return failed("rights", cause, right=right, where=where)
+            return failed("rights", cause, right=right, where=where, hint=hint)
         lacking = missing(wanted, permissions)
         if lacking:
             return error(
                 "rights",
                 f"missing on {where}: {', '.join(lacking)}",
-                "skyport-core azure setup --principal=OBJECT-ID gives the role; new rights may "
-                "take some minutes",
+                f"{hint}; new rights may take some minutes",
             )
         return ok("rights", f"all {len(wanted)} that are needed on {where}")
 

@@ -26,6 +26,7 @@ from azure.mgmt.compute.aio import ComputeManagementClient
 from azure.mgmt.network.aio import NetworkManagementClient
 
 from ..gate import ConfigurationError
+from ..timing import in_time
 from . import budget
 from .access import AzureAccess
 from .budget import Budget
@@ -133,7 +134,7 @@ class Clients:
                 awaitable.close()
             raise
         try:
-            return await asyncio.wait_for(awaitable, self._deadline)
+            return await in_time(awaitable, self._deadline)
         except Exception as error:
             if raw:
                 raise

@@ -37,6 +37,10 @@ _RESERVED = re.compile(
     r"root|daemon|bin|sys|sync|games|man|lp|mail|news|uucp|proxy|www-data|backup|list|irc|gnats"
     r"|nobody|sshd|messagebus|syslog|_apt|_chrony|systemd.*|polkitd|tcpdump|landscape|pollinate|tss|uuidd"
     r"|adm|shutdown|halt|operator|ftp|dbus|chrony|waagent"
+    # Groups, which a login of the same name would need for itself.
+    r"|sudo|staff|users|disk|tty|kmem|dialout|fax|voice|cdrom|floppy|tape|audio|video|dip|src"
+    r"|shadow|utmp|sasl|plugdev|nogroup|input|sgx|kvm|render|crontab|netdev|lxd|docker|wheel"
+    r"|ssh|_ssh|admin|rdma"
 )
 _CONTAINER = re.compile(
     r"[a-z0-9]+([._-]+[a-z0-9]+)*(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
@@ -168,6 +172,7 @@ def _config(wanted: CloudInit) -> dict[str, Any]:
         "bootcmd": [["sh", "-c", _INCLUDE]],
         "write_files": _files(wanted),
         "runcmd": [
+            *([["sh", "-c", _MOVE_SOCKET]] if wanted.ssh_port != 22 else []),
             ["systemctl", "enable", "--now", "skyport-agent.service"],
             [f"{LIB}/bootstrap"],
         ],
@@ -187,6 +192,9 @@ grep -Eiqs '^ *Include +/etc/ssh/sshd_config\\.d/\\*\\.conf' /etc/ssh/sshd_confi
     rm /run/sshd_config
 }"""
 """Images whose sshd does not read the folder: before it starts, let it do so."""
+
+_MOVE_SOCKET = "systemctl daemon-reload; systemctl try-restart ssh.socket || :"
+"""Where systemd listens for sshd, it has read the port before it was written."""
 
 
 def _user(wanted: CloudInit) -> dict[str, Any]:

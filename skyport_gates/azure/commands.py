@@ -35,6 +35,9 @@ _CALLED = {
 }
 """Options of the gate that have short names on the command line."""
 
+NOWHERE = "none"
+"""In place of the core's address: nothing comes in from outside the virtual network."""
+
 _MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 
@@ -76,9 +79,9 @@ class SetupCommand(AzureSiteCommand):
     core_address = List(
         Unicode(),
         help="""
-        Address of the core (CIDR) from which SSH is let in; may be given several times. Left out:
-        from everywhere in the virtual network and in those peered with it, and an existing rule
-        stays as it is.
+        Address of the core (CIDR) from which SSH is let in; may be given several times. "none":
+        nothing is let in from outside the virtual network. Left out: SSH is let in from everywhere
+        in the virtual network and in those joined to it, and an existing rule stays as it is.
         """,
     ).tag(config=True)
 
@@ -132,7 +135,8 @@ class SetupCommand(AzureSiteCommand):
 
     @validate("core_address")
     def _valid_core_address(self, proposal: Any) -> list[str]:
-        return [_cidr("core-address", text) for text in proposal["value"]]
+        given = list(proposal["value"])
+        return given if given == [NOWHERE] else [_cidr("core-address", text) for text in given]
 
     @validate("address_space")
     def _valid_address_space(self, proposal: Any) -> str:
@@ -166,7 +170,7 @@ class SetupCommand(AzureSiteCommand):
 
     def _wishes(self) -> Wishes:
         return Wishes(
-            core=tuple(self.core_address),
+            core=None if self.core_address == [NOWHERE] else tuple(self.core_address),
             nat=self.nat,
             principal=self.principal,
             principal_kind=self.principal_type,

@@ -178,6 +178,9 @@ class Creation:
         tags: Mapping[str, str],
     ) -> dict[str, Any]:
         settings = self._settings
+        # A forgotten machine deletes itself, but never one whose owner keeps files on its disk:
+        # that only switches itself off.
+        identity = "" if request.suspendable else settings.identity
         data = custom_data(
             CloudInit(
                 username=request.username,
@@ -190,8 +193,8 @@ class Creation:
                 lease=settings.lease,
                 hostname=name,
                 ssh_port=settings.ssh_port,
-                identity=settings.identity,
-                arm_url=settings.arm_url if settings.identity else "",
+                identity=identity,
+                arm_url=settings.arm_url if identity else "",
             )
         )
         machine = Machine(

@@ -21,6 +21,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 from azure.core.polling.base_polling import OperationFailed
+from azure.identity import CredentialUnavailableError
 
 from ..gate import GateError, GateUnavailable, InvalidRequest, NotAuthorized, Throttled
 from .meanings import MEANINGS, Fault, Subject
@@ -163,11 +164,22 @@ def _by_status(error: HttpResponseError, fault: Fault | None, subject: Subject) 
 def _refused_login(error: ClientAuthenticationError) -> GateError:
     if (error.status_code or 0) >= 500 or error.status_code == 429:
         return GateUnavailable("Entra, which lets the core in to Azure, fails.", hint=_RETRIED)
+    if isinstance(error, CredentialUnavailableError) and _no_metadata(str(error)):
+        return GateUnavailable(
+            "The machine's metadata service, which knows the core's identity, does not answer.",
+            hint="It is tried again. skyport-core azure check tells more.",
+        )
     return NotAuthorized(
         "Azure does not accept the core's credential.",
         hint="An admin checks c.AzureGate.credential: it may be wrong, expired or missing here. "
         "skyport-core azure check tells more.",
     )
+
+
+def _no_metadata(words: str) -> bool:
+    """Whether the machine's identity could not be asked for; not whether it has none."""
+    none = "been assigned to this resource" in words
+    return words.startswith("ManagedIdentityCredential") and not none
 
 
 def _faults_known(error: BaseException) -> bool:

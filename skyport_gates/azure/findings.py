@@ -48,14 +48,22 @@ def error(topic: str, text: str, hint: str = "") -> Finding:
     return Finding(topic, "error", text, hint)
 
 
-def failed(topic: str, cause: BaseException, *, right: str = "", where: str = "") -> Finding:
-    """A look that failed; ``right`` is the action that it needs, and ``where`` on what."""
+GIVE = "skyport-core azure setup --principal=OBJECT-ID makes the roles and gives them"
+
+
+def failed(
+    topic: str, cause: BaseException, *, right: str = "", where: str = "", hint: str = GIVE
+) -> Finding:
+    """A look that failed; ``right`` is the action that it needs, ``where`` on what.
+
+    ``hint`` is how to give that right.
+    """
     found = translate(cause)
     if right and isinstance(found, NotAuthorized):
         return error(
             topic,
             f"the core's identity lacks the right {right} on {where}",
-            "skyport-core azure setup --principal=OBJECT-ID makes the roles and gives them",
+            hint,
         )
     return error(topic, _sentence(found), found.hint)
 

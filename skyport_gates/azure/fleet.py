@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..gate import GateError, GateStore
+from ..gate import GateError, GateStore, QuotaExceeded
 from .looks import MACHINE, Sweep, belongs, partition_of
 from .member import PREFIX, Member, Phase
 from .names import CORE, tag
@@ -22,6 +22,8 @@ class Fleet:
         Only what carries this core's tag is taken for its own.
     changed
         Called with the name of a partition that stands otherwise than before.
+    note_quota
+        Called with a region where less, or more than was thought, of a limit is used.
 
     Attributes
     ----------
@@ -37,11 +39,13 @@ class Fleet:
         *,
         core_id: str,
         changed: Callable[[str], None],
+        note_quota: Callable[[str], None],
         log: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
         self._store = store
         self._core_id = core_id
         self._changed = changed
+        self.note_quota = note_quota
         self._log = log
         self._members: dict[str, Member] = {}
         self._owners: dict[str, str] = {}
@@ -91,6 +95,8 @@ class Fleet:
             member.addresses.clear()
         await self.keep(member)
         self._look_soon()
+        if phase is Phase.ASLEEP or isinstance(error, QuotaExceeded):
+            self.note_quota(member.region)
 
     async def accept(self, member: Member, machine: str) -> None:
         """Azure has this machine."""
@@ -102,10 +108,11 @@ class Fleet:
 
     async def drop(self, member: Member) -> None:
         """Forget a partition of which nothing is left."""
+        # First, so that it can be tried again.
+        await self._store.put(PREFIX + member.name, None)
         self._members.pop(member.name, None)
         for machine in member.machines:
             self._owners.pop(machine.lower(), None)
-        await self._store.put(PREFIX + member.name, None)
         self._changed(member.name)
 
     async def fail(self, member: Member, error: GateError) -> None:
@@ -113,6 +120,8 @@ class Fleet:
         self._log.warning("Partition %s: %s", member.name, error, exc_info=error.__cause__)
         member.error = error
         await self.keep(member)
+        if isinstance(error, QuotaExceeded):
+            self.note_quota(member.region)
 
     async def adopt(self, sweep: Sweep) -> set[str]:
         """Take over what carries this core's tag; the names of the partitions in the sweep."""

@@ -18,6 +18,7 @@ from azure.core.rest import HttpRequest
 from azure.mgmt.compute.aio import ComputeManagementClient
 
 from ..gate import GateUnavailable
+from ..timing import in_time
 from .errors import translate
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ async def read_list(
         As :func:`~skyport_gates.azure.errors.translate` makes it.
     """
     try:
-        pages = await asyncio.wait_for(_read(client, url, query), deadline)
+        pages = await in_time(_read(client, url, query), deadline)
     except Exception as error:
         raise translate(error) from error
     return await asyncio.to_thread(lambda: parse([item for page in pages for item in page]))

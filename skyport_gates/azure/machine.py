@@ -64,11 +64,11 @@ def vm_body(request: PartitionRequest, settings: AzureSettings, machine: Machine
             "networkApiVersion": NETWORK_API,
             "networkInterfaceConfigurations": [_interface(request, settings, machine)],
         },
-        **_price(request),
+        **_price(request, settings),
     }
     if sleeps:
         properties["additionalCapabilities"] = {"hibernationEnabled": True}
-    elif settings.trusted_launch and size.trusted_launch and _signed(machine.image):
+    elif _trusted(settings, machine):
         properties["securityProfile"] = _security(size)
     if settings.boot_diagnostics:
         properties["diagnosticsProfile"] = {"bootDiagnostics": {"enabled": True}}
@@ -105,13 +105,20 @@ def _signed(image: Variant) -> bool:
     return image.generation == 2 and "publisher" in image.reference
 
 
-def _price(request: PartitionRequest) -> dict[str, Any]:
+def _trusted(settings: AzureSettings, machine: Machine) -> bool:
+    """Whether a machine that does not hibernate gets trusted launch."""
+    return settings.trusted_launch and machine.size.trusted_launch and _signed(machine.image)
+
+
+def _price(request: PartitionRequest, settings: AzureSettings) -> dict[str, Any]:
     if not request.spot:
         return {}
+    # Azure takes it in US dollars only; the core compares its own limit with the offer's price.
+    limited = request.max_price is not None and settings.currency == "USD"
     return {
         "priority": "Spot",
         "evictionPolicy": "Deallocate" if request.suspendable else "Delete",
-        "billingProfile": {"maxPrice": -1 if request.max_price is None else request.max_price},
+        "billingProfile": {"maxPrice": request.max_price if limited else -1},
     }
 
 
@@ -130,7 +137,7 @@ def _storage(
         "deleteOption": "Delete",
         "diskSizeGB": settings.disk_size,
     }
-    placement = ephemeral_placement(request, settings, machine.size)
+    placement = ephemeral_placement(request, settings, machine)
     if placement is not None:
         disk["caching"] = "ReadOnly"
         disk["diffDiskSettings"] = {"option": "Local", "placement": placement}
@@ -145,12 +152,13 @@ def _storage(
 
 
 def ephemeral_placement(
-    request: PartitionRequest, settings: AzureSettings, size: Size
+    request: PartitionRequest, settings: AzureSettings, machine: Machine
 ) -> str | None:
     """Where on the host the system disk is put; None: it is a managed disk."""
     if settings.disk == "managed" or request.suspendable:
         return None
-    placement = size.ephemeral_placement(settings.disk_size)
+    size, trusted = machine.size, _trusted(settings, machine)
+    placement = size.ephemeral_placement(settings.disk_size, trusted_launch=trusted)
     if placement is None and settings.disk == "ephemeral":
         raise InvalidRequest(
             f"{size.name} has no room for an ephemeral disk of {settings.disk_size} GiB.",

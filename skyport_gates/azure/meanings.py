@@ -22,6 +22,9 @@ HOUR = 3600.0
 LOW_QUOTA = 600.0
 """Seconds after which a quota that is used up may have room again."""
 
+NO_ROOM = 60.0
+"""Seconds after which there may be room for a size that does not fit in a quota's rest."""
+
 RESTRICTED = 23 * HOUR
 """Seconds after which a size that a region does not sell may be asked for again."""
 
@@ -96,8 +99,9 @@ def _zone_exhausted(fault: Fault, subject: Subject) -> GateError:
 
 
 def _not_sold(fault: Fault, subject: Subject) -> GateError:
-    seconds = HOUR if subject.spot else RESTRICTED
-    return _no_capacity(subject, seconds, spot=subject.spot)
+    lasting = not subject.spot and "capacity" not in fault.message.lower()
+    seconds = RESTRICTED if lasting else HOUR
+    return _no_capacity(subject, seconds, zone=subject.zone or None, spot=subject.spot)
 
 
 def _no_capacity(
@@ -122,7 +126,7 @@ def _not_allowed(fault: Fault, subject: Subject) -> GateError | None:
 def _quota(fault: Fault, subject: Subject) -> GateError:
     words = fault.message.lower().replace(" ", "")
     limit = _LIMIT.search(fault.message)
-    seconds = HOUR if limit is not None and int(limit.group(1)) == 0 else LOW_QUOTA
+    seconds = LOW_QUOTA if limit is None else HOUR
     flavors: frozenset[str] | None = subject.family | subject.size
     spot: bool | None = False
     if "lowprioritycores" in words or "spotcores" in words or subject.spot:
@@ -131,6 +135,9 @@ def _quota(fault: Fault, subject: Subject) -> GateError:
         flavors, spot = None, False
     elif "publicip" in words or "virtualmachinesquota" in words:
         flavors, spot = None, None
+    if limit is not None and int(limit.group(1)) > 0:
+        # A smaller machine may fit still, and this one as soon as another has gone.
+        flavors, spot, seconds = subject.size, subject.spot, NO_ROOM
     return QuotaExceeded(
         f"The quota of the subscription does not allow {subject}: {fault}.",
         hint="Use another size or region, or have an admin ask for more: "

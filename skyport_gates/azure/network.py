@@ -102,7 +102,8 @@ def wanted_rules(core: Sequence[str], port: int = 22) -> list[Rule]:
     Parameters
     ----------
     core
-        Prefixes of the core's addresses; empty: whatever is in the network or joined to it.
+        Prefixes of the core's addresses, or of the network itself where nothing may come in from
+        outside it; empty: whatever is in the network or joined to it.
     port
         Of the machines' SSH servers.
     """

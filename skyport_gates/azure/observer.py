@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..gate import GateError, Preempted, Throttled
+from ..timing import in_time
 from .clients import Clients, wire
 from .errors import has_code, is_gone, translate, translate_fault
 from .fleet import Fleet
@@ -83,7 +84,7 @@ class Observer:
                 await asyncio.sleep(min(pause, first))
                 with contextlib.suppress(asyncio.TimeoutError):
                     # Somebody new is not kept waiting by those for whom it takes long.
-                    await asyncio.wait_for(lacking.wait(), max(0.0, pause - first))
+                    await in_time(lacking.wait(), max(0.0, pause - first))
                     pause = first
                 try:
                     await self._read_addresses()
@@ -145,26 +146,30 @@ class Observer:
                 continue
             try:
                 await self._observe(member, states)
+            except Throttled:
+                raise
             except GateError as error:
                 self._log.warning("Partition %s cannot be looked at now: %s", member.name, error)
 
     async def _observe(self, member: Member, states: Mapping[str, State]) -> None:
-        seen = {machine: states.get(machine.lower()) for machine in member.machines}
-        for machine, found in seen.items():
+        powers: dict[str, str] = {}
+        for machine in member.machines:
+            found = states.get(machine.lower())
+            if found is None and machine in member.accepted:
+                # Lists lag behind, so what is missing there may stand nevertheless.
+                found = await self.examine(member, machine)
             if found is None:
-                if machine in member.accepted:
-                    await self.examine(member, machine)
                 continue
+            powers[machine] = found.power
             await self._fleet.accept(member, machine)
             await self._hurry(machine, found)
             if found.provisioning == "succeeded":
                 member.made.add(machine)
             # What is "failed" later is only the last thing that was done to it.
             elif found.provisioning == "failed" and not (
-                machine in member.made or self._operations.of(machine)
+                member.failed or machine in member.made or self._operations.of(machine)
             ):
                 await self.examine(member, machine)
-        powers = {machine: found.power for machine, found in seen.items() if found is not None}
         if powers and not member.failed:
             await self._observe_power(member, powers)
 
@@ -227,8 +232,8 @@ class Observer:
         )
         await self._fleet.fail(member, GateError(f"Machine {machine} stopped itself.", hint=hint))
 
-    async def examine(self, member: Member, machine: str) -> None:
-        """Ask for one machine: what it failed with, or whether it is there at all."""
+    async def examine(self, member: Member, machine: str) -> State | None:
+        """Ask for one machine: what it failed with, or whether it is there at all (None: no)."""
         machines = self._clients.compute.virtual_machines
         where = (self._settings.resource_group, machine)
         try:
@@ -237,11 +242,13 @@ class Observer:
             if not is_gone(error):
                 raise translate(error, member.subject) from error
             await self._lost(member, machine)
-            return
+            return None
         seen = state(wire(found))
-        if seen.provisioning == "failed" and not (member.leaving or member.failed):
+        settled = member.leaving or member.failed or machine in member.made
+        if seen.provisioning == "failed" and not settled:
             fault = Fault(seen.code, seen.message or "its creation failed")
             await self._fleet.fail(member, translate_fault(fault, member.subject))
+        return seen
 
     async def _lost(self, member: Member, machine: str) -> None:
         if member.leaving or member.failed:

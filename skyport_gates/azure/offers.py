@@ -48,6 +48,7 @@ class Offers:
         self._zones = bool(settings.use_zones)
         self._suspendable = settings.disk != "ephemeral"
         self._disk = int(settings.disk_size)
+        self._trusted = bool(settings.trusted_launch)
         self._currency = str(settings.currency)
         self._delay = _DELAYS.get(settings.bootstrap, 60.0)
         self._images = images
@@ -71,8 +72,13 @@ class Offers:
             and bool(self._wanted(size.name))
             and not self._unwanted(size.name)
             and self._images.boots(size)
-            and (self._suspendable or size.ephemeral_placement(self._disk) is not None)
+            and (self._suspendable or self._has_room(size))
         )
+
+    def _has_room(self, size: Size) -> bool:
+        """Whether the system disk fits on the host, also if the image allows trusted launch."""
+        trusted = self._trusted and size.trusted_launch
+        return size.ephemeral_placement(self._disk, trusted_launch=trusted) is not None
 
     def _flavor(self, places: list[tuple[Size, Market]]) -> Flavor:
         size = places[0][0]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import json
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,7 @@ from azure.core.polling.base_polling import OperationFailed
 from azure.mgmt.core.polling.async_arm_polling import AsyncARMPolling
 
 from ..gate import GateStore, Throttled
+from ..timing import in_time
 from .budget import RESERVE, Budget
 from .clients import READS, Clients
 from .errors import is_gone, operation_failed, translate
@@ -34,6 +37,15 @@ LONGEST_PAUSE = 60.0
 
 UNHURRIED = 5.0
 """How many intervals the first look at a removal waits: the list of what is left tells sooner."""
+
+RESTORED = 10.0
+"""Over how many intervals the first looks are spread after a restart of the core."""
+
+
+class Unknown(enum.Enum):
+    """How an operation ended that Azure does not tell of any more."""
+
+    UNKNOWN = "unknown"
 
 
 class Polling(AsyncARMPolling):
@@ -58,6 +70,11 @@ class Polling(AsyncARMPolling):
         self._pause = first
         self._now = asyncio.Event()
 
+    @property
+    def pause(self) -> float:
+        """Seconds from the last look to the next."""
+        return self._pause
+
     def look_now(self) -> None:
         """Something has changed: do not wait any longer."""
         self._now.set()
@@ -78,7 +95,7 @@ class Polling(AsyncARMPolling):
 
     async def _sleep(self, delay: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._now.wait(), delay)
+            await in_time(self._now.wait(), delay)
         self._now.clear()
 
 
@@ -113,7 +130,8 @@ class Operations:
     interval
         Seconds between two looks at an operation.
     ended
-        Called at each one's end, after it was forgotten.
+        Called at each one's end, after it was forgotten. Not for one that Azure does not tell of
+        any more: the looks at all machines find out what became of it.
     """
 
     def __init__(
@@ -145,7 +163,12 @@ class Operations:
             try:
                 kept = json.loads(text)
                 operation = Operation(kept["kind"], kept["machine"], kept["partition"])
-                watch = _Watch(operation, kept["token"], self.polling(operation.kind))
+                polling = self.polling(operation.kind)
+                # As resumed, it is drawn out to at most twice that.
+                latest = max(polling.pause, RESTORED * self._interval / 2)
+                first = random.uniform(polling.pause, latest)  # noqa: S311 - spreads load only
+                polling = Polling(first, self._clients.reads)
+                watch = _Watch(operation, kept["token"], polling)
             except (ValueError, TypeError, KeyError):
                 self._log.warning("Forgetting %s, which cannot be read", key)
                 await self._store.put(key, None)
@@ -217,13 +240,16 @@ class Operations:
             if self._watches.get(machine) is watch:
                 await self._store.put(PREFIX + machine, None)
                 del self._watches[machine]
-            await self._ended(watch.operation, error)
+            if not isinstance(error, Unknown):
+                await self._ended(watch.operation, error)
         except Exception:
             self._log.exception("Watching %s of %s failed", watch.operation.kind, machine)
             with contextlib.suppress(KeyError):
                 del self._watches[machine]
 
-    async def _end(self, watch: _Watch, poller: AsyncLROPoller[Any] | None) -> BaseException | None:
+    async def _end(
+        self, watch: _Watch, poller: AsyncLROPoller[Any] | None
+    ) -> BaseException | Unknown | None:
         """Wait for the end; what the operation failed with."""
         pause, told = self._interval, False
         while True:
@@ -232,15 +258,18 @@ class Operations:
                 await poller.result()
                 return None
             except AzureError as error:
-                if operation_failed(error) or is_gone(error):
+                if operation_failed(error):
                     return error
+                if is_gone(error):
+                    # Of a creation, it may mean that the machine is gone.
+                    return error if watch.operation.kind == CREATE else Unknown.UNKNOWN
                 trouble = translate(error)
             except ValueError as error:
                 # A token of another version of the SDK. The looks at all machines tell the rest.
                 self._log.warning(
                     "An operation of %s cannot be taken up: %s", watch.operation, error
                 )
-                return None
+                return Unknown.UNKNOWN
             if not told:
                 told = True
                 self._log.warning("%s: cannot be watched now: %s", watch.operation, trouble)
@@ -252,7 +281,12 @@ class Operations:
     async def _resumed(self, watch: _Watch) -> AsyncLROPoller[Any]:
         machines: Any = self._clients.compute.virtual_machines
         where = (self._group, watch.operation.machine)
-        watch.polling = self.polling(watch.operation.kind)
+        # Many may be taken up at the same time, after an outage or a restart.
+        pause = max(
+            self.polling(watch.operation.kind).pause, min(watch.polling.pause, LONGEST_PAUSE)
+        )
+        pause *= random.uniform(1, 2)  # noqa: S311 - spreads load only
+        watch.polling = Polling(pause, self._clients.reads)
         options = {"continuation_token": watch.token, "polling": watch.polling}
         kind = watch.operation.kind
         if kind == CREATE:

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 
 from ..gate import GateUnavailable
+from ..timing import in_time
 
 MAX_PAGES = 500
 MAX_PAGE = 16 << 20
@@ -83,7 +84,7 @@ async def fetch(
         The prices cannot be had now; nothing is kept of a list that broke off.
     """
     try:
-        return await asyncio.wait_for(_fetch(session, url, region, currency, pause), deadline)
+        return await in_time(_fetch(session, url, region, currency, pause), deadline)
     except asyncio.TimeoutError:
         raise _unavailable(region, f"not all pages came within {deadline:g} s") from None
 

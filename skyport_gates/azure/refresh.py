@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..gate import GateError, Throttled
+from ..timing import in_time
 
 
 class Refresher:
@@ -88,7 +89,7 @@ class Refresher:
 
     async def _wait(self, delay: float) -> None:
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), delay)
+            await in_time(self._woken.wait(), delay)
         await asyncio.sleep(max(0.0, self._last + self._least - time.monotonic()))
         self._woken.clear()
 

@@ -164,7 +164,8 @@ class Removal:
             try:
                 rest = self._rest(member, await self._looks.sweep())
                 if not rest:
-                    break
+                    await self._end(member)
+                    return
                 machines = [piece for piece in rest if piece.kind == MACHINE]
                 if not over:
                     if not machines or any(_stands(piece) for piece in machines):
@@ -184,11 +185,15 @@ class Removal:
                 self._log.exception("Removing partition %s failed", member.name)
             await asyncio.sleep(pause if over else 0)
             pause = min(pause * 1.5, LONGEST_PAUSE)
+
+    async def _end(self, member: Member) -> None:
+        """Forget a partition of which nothing is left."""
         for machine in member.machines:
             await self._operations.forget(machine)
         await self._remove_placement(member)
         self.note_gone(member.name)
         await self._fleet.drop(member)
+        self._fleet.note_quota(member.region)
 
     def _look_now(self, member: Member) -> None:
         """What Azure lists does not look like a removal under way: ask how that stands."""

@@ -72,7 +72,13 @@ class Session:
         self._closers.append(self.catalog.close)
         self.looks = Looks(self.clients, settings)
         self._closers.append(self.looks.close)
-        self.fleet = Fleet(store, core_id=core_id, changed=self._context.changed, log=log)
+        self.fleet = Fleet(
+            store,
+            core_id=core_id,
+            changed=self._context.changed,
+            note_quota=self.catalog.note_quota,
+            log=log,
+        )
         operations = Operations(
             self.clients,
             store,

@@ -23,6 +23,9 @@ from .settings import AzureSettings
 
 PROVIDERS = ("Microsoft.Compute", "Microsoft.Network")
 REGISTRATION_TIMEOUT = 600.0
+ASSIGNMENT_TIMEOUT = 120.0
+"""Seconds until all of Azure knows a role or an identity that was just made."""
+
 TAGS = {"made-by": "skyport-core azure setup"}
 
 
@@ -33,7 +36,8 @@ class Wishes:
     Attributes
     ----------
     core
-        Address prefixes that SSH is let in from; empty: the network itself and what is joined.
+        Address prefixes that SSH is let in from; empty: the network itself and what is joined;
+        None: the network itself alone.
     nat
         Whether machines without public addresses get a way out.
     principal, principal_kind
@@ -43,7 +47,7 @@ class Wishes:
         Where the blocks of new virtual networks are taken from.
     """
 
-    core: Sequence[str] = ()
+    core: Sequence[str] | None = ()
     nat: bool = False
     principal: str = ""
     principal_kind: str = "ServicePrincipal"
@@ -71,6 +75,14 @@ class Step:
     act: Act | None = None
 
 
+@dataclass(frozen=True)
+class _Network:
+    """The step of a virtual network, and the address prefixes that it has or will have."""
+
+    step: Step
+    addresses: Sequence[str]
+
+
 class Setup:
     """Looks at what there is and makes what is missing.
 
@@ -82,12 +94,22 @@ class Setup:
         Open ones, with the rights of whoever runs the command.
     wishes
         What to make.
+    interval
+        Seconds between two tries to give a role that Azure does not know yet.
     """
 
-    def __init__(self, settings: AzureSettings, clients: AdminClients, wishes: Wishes) -> None:
+    def __init__(
+        self,
+        settings: AzureSettings,
+        clients: AdminClients,
+        wishes: Wishes,
+        *,
+        interval: float = 5.0,
+    ) -> None:
         self._settings = settings
         self._clients = clients
         self._wishes = wishes
+        self._interval = interval
         self._group = settings.resource_group
         self._taken: list[str] = []
 
@@ -143,23 +165,24 @@ class Setup:
 
     async def _region(self, region: str) -> list[Step]:
         """The network of a region: security group, way out, subnet."""
-        steps = [await self._security_group(region)]
+        network = await self._network(region)
+        steps = [await self._security_group(region, network.addresses)]
         if self._wishes.nat:
             steps += [await self._address(region), await self._nat(region)]
-        return [*steps, await self._network(region)]
+        return [*steps, network.step]
 
-    async def _security_group(self, region: str) -> Step:
+    async def _security_group(self, region: str, inside: Sequence[str]) -> Step:
+        """The step of a security group; ``inside`` is what its network consists of."""
         groups = self._clients.network.network_security_groups
         name = self._settings.network_name(region)
-        rules = net.wanted_rules(self._wishes.core, self._settings.ssh_port)
+        core = inside if self._wishes.core is None else self._wishes.core
+        rules = net.wanted_rules(core, self._settings.ssh_port)
         there = await _find(groups.get(self._group, name))
         if there is None:
             body = net.security_group(region, rules, self._tags)
         else:
             body = net.with_rules(there, rules)
-        differences = (
-            net.rule_differences(there, rules, any_core=not self._wishes.core) if there else ()
-        )
+        differences = net.rule_differences(there, rules, any_core=not core) if there else ()
         return self._step(
             f"network security group {name}",
             there,
@@ -196,7 +219,7 @@ class Setup:
             notes=["it is billed by the hour and by the gigabyte"],
         )
 
-    async def _network(self, region: str) -> Step:
+    async def _network(self, region: str) -> _Network:
         networks = self._clients.network.virtual_networks
         name = self._settings.network_name(region)
         group = self._id("networkSecurityGroups", name)
@@ -208,10 +231,12 @@ class Setup:
             self._taken.append(str(block))
             body = net.virtual_network(region, block, group, nat, self._tags)
             notes = [f"addresses {block}"]
-            return self._step(title, None, (), lambda: self._make(networks, name, body), notes)
+            step = self._step(title, None, (), lambda: self._make(networks, name, body), notes)
+            return _Network(step, [str(block)])
         differences = net.network_differences(there, group, nat)
         changed = net.with_subnet(there, group, nat) if differences else {}
-        return self._step(title, there, differences, lambda: self._make(networks, name, changed))
+        step = self._step(title, there, differences, lambda: self._make(networks, name, changed))
+        return _Network(step, net.address_prefixes(there))
 
     async def _role(self, role: Role, scope: str) -> Step:
         definitions = self._clients.authorization.role_definitions
@@ -247,8 +272,23 @@ class Setup:
             for one in found
         )
         return self._step(
-            title, {} if given else None, (), lambda: assignments.create(scope, number, body)
+            title, {} if given else None, (), lambda: self._assign(scope, number, body)
         )
+
+    async def _assign(self, scope: str, number: str, body: Mapping[str, Any]) -> None:
+        """Give a role, as soon as Azure knows it and whom it is given to."""
+        assignments: Any = self._clients.authorization.role_assignments
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ASSIGNMENT_TIMEOUT
+        while True:
+            try:
+                await assignments.create(scope, number, body)
+                return
+            except HttpResponseError as error:
+                known = not has_code(error, "RoleDefinitionDoesNotExist", "PrincipalNotFound")
+                if known or loop.time() > deadline:
+                    raise
+            await asyncio.sleep(self._interval)
 
     def _step(
         self,

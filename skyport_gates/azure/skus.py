@@ -102,14 +102,16 @@ class Size:
         """Whether its system disk can be on the host at all."""
         return bool(self.placements)
 
-    def ephemeral_placement(self, gib: int) -> str | None:
+    def ephemeral_placement(self, gib: int, *, trusted_launch: bool = False) -> str | None:
         """Where a system disk of ``gib`` GiB fits on the host; None: nowhere.
 
-        The cache is preferred: what it holds is not taken from the temporary disk.
+        The cache is preferred: what it holds is not taken from the temporary disk. Beside the
+        disk of a machine of trusted launch, Azure keeps 1 GiB for the guest's state.
         """
+        need = (gib + (1 if trusted_launch else 0)) * 1024
         room = {"CacheDisk": self.cached, "ResourceDisk": self.resource, "NvmeDisk": self.nvme}
         for placement, mib in room.items():
-            if placement in self.placements and mib >= gib * 1024:
+            if placement in self.placements and mib >= need:
                 return placement
         return None
 

@@ -6,14 +6,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..gate import GateError, GateUnavailable, PartitionNotFound
 from .clients import ONCE, Clients
 from .errors import is_gone, is_passing, translate
 from .fleet import Fleet
 from .member import Member, Phase
-from .operations import HIBERNATE, RESUME, SUSPEND, Operation, Operations, Polling
+from .operations import CREATE, HIBERNATE, RESUME, SUSPEND, Operation, Operations, Polling
 from .settings import AzureSettings
+
+BOOT = 20.0
+"""Seconds that a call waits for the end of a machine's creation, before which it cannot sleep."""
 
 
 class Sleep:
@@ -33,6 +37,7 @@ class Sleep:
         self._operations = operations
         self._log = log
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def close(self) -> None:
         """Stop what was begun by :meth:`begin`."""
@@ -50,6 +55,19 @@ class Sleep:
 
     async def suspend(self, member: Member) -> None:
         """Put a partition to sleep; return once accepted. Idempotent. Raises GateError."""
+        async with self._lock(member):
+            await self._suspend(member)
+
+    async def resume(self, member: Member) -> None:
+        """Wake a partition; return once accepted. Idempotent. Raises GateError."""
+        async with self._lock(member):
+            await self._resume(member)
+
+    def _lock(self, member: Member) -> asyncio.Lock:
+        """Keeps two calls at the same time from asking Azure for the same thing twice."""
+        return self._locks.setdefault(member.name, asyncio.Lock())
+
+    async def _suspend(self, member: Member) -> None:
         if member.phase is Phase.ASLEEP:
             return
         if member.phase is Phase.WAKING and not self._idle(member):
@@ -66,8 +84,7 @@ class Sleep:
                 await self._fleet.move(member, Phase.AWAKE)
             raise
 
-    async def resume(self, member: Member) -> None:
-        """Wake a partition; return once accepted. Idempotent. Raises GateError."""
+    async def _resume(self, member: Member) -> None:
         if member.phase is Phase.AWAKE:
             return
         if member.phase is Phase.FALLING and not self._idle(member):
@@ -108,6 +125,10 @@ class Sleep:
         under_way = self._operations.of(machine)
         if under_way is not None and under_way.kind in (SUSPEND, HIBERNATE):
             return
+        if under_way is not None and under_way.kind == CREATE:
+            # It is READY as soon as it has an address; Azure may still wait for its agent.
+            self._operations.look_now(machine)
+            await self._operations.wait(machine, BOOT)
         kind = HIBERNATE if member.hibernates else SUSPEND
         machines: Any = self._clients.compute.virtual_machines
         options = {"hibernate": True} if member.hibernates else {}

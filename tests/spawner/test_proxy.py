@@ -49,11 +49,22 @@ class Target:
         response.headers.add("Set-Cookie", "b=2")
         return response
 
+    async def refuse(self, _: web.Request) -> web.Response:
+        """Lets nobody in."""
+        raise web.HTTPForbidden
+
     async def socket(self, request: web.Request) -> web.WebSocketResponse:
-        """Sends a message of the size that it is told."""
+        """Sends a message of the size that it is told; ends as it is told."""
         channel = web.WebSocketResponse(max_msg_size=0)
         await channel.prepare(request)
         async for message in channel:
+            if message.data == "close":
+                await channel.close(code=4001)
+                break
+            if message.data == "vanish":
+                assert request.transport is not None
+                request.transport.abort()
+                break
             await channel.send_str("x" * int(message.data))
         return channel
 
@@ -70,6 +81,7 @@ async def target() -> AsyncIterator[tuple[Target, str]]:
     application = web.Application()
     application.router.add_get("/user/ann/stream", behind.stream)
     application.router.add_get("/user/ann/socket", behind.socket)
+    application.router.add_get("/user/ann/closed", behind.refuse)
     application.router.add_route("*", "/user/ann/{rest:.*}", behind.echo)
     runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()
@@ -144,6 +156,29 @@ async def test_large_websocket_message_passes(target: tuple[Target, str]) -> Non
         await channel.send_str(str(size))
         message = await asyncio.wait_for(channel.receive(), 20)
     assert len(message.data) == size
+
+
+@pytest.mark.parametrize(("how", "code"), [("close", 4001), ("vanish", 0)])
+async def test_browser_hears_that_the_targets_websocket_has_ended(
+    target: tuple[Target, str], how: str, code: int
+) -> None:
+    _, url = target
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/socket") as channel:
+        await channel.send_str(how)
+        message = await asyncio.wait_for(channel.receive(), 10)
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        assert message.data == code
+
+
+@pytest.mark.parametrize(("path", "status"), [("closed", 403), ("no-socket", 503)])
+async def test_websocket_that_the_target_does_not_open_is_refused(
+    target: tuple[Target, str], path: str, status: int
+) -> None:
+    _, url = target
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await session.ws_connect(f"{url}/{path}")
+    assert caught.value.status == status
 
 
 async def test_path_without_a_route_is_404(target: tuple[Target, str]) -> None:

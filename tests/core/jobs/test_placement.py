@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import uuid
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography.fernet import Fernet
@@ -20,8 +22,9 @@ from skyport_core.settings import Settings
 from skyport_core.sites import Sites
 from skyport_core.store import Conflict, Store
 from skyport_core.wire import JobRequest
-from skyport_gates.gate import Flavor, Gate, Image, Scope
+from skyport_gates.gate import Flavor, Gate, GateUnavailable, Image, Scope
 from tests.core.cloud import GPU, SMALL, CloudGate, LabGate, log, running_sites, terms
+from tests.infra.wait import eventually
 
 NAPTIME = ("sleep", "60")
 
@@ -181,6 +184,19 @@ async def test_an_image_of_containers_boots_no_node(tmp_path: Path) -> None:
         assert job.failure.hint == "Name none."
 
 
+async def test_a_job_waits_while_images_were_never_listed(tmp_path: Path) -> None:
+    gate = CloudGate(SMALL)
+    with mock.patch.object(gate, "images", side_effect=GateUnavailable("no answer")) as images:
+        async with opened(tmp_path, gate) as office:
+            job = await office.place(image="ubuntu")
+            assert job.state is JobState.QUEUED
+            assert job.wait_reason == "The images of site azure are not known yet"
+            images.side_effect, images.return_value = None, gate.known_images
+            await eventually(lambda: office.sites.snapshots()[0].images, "images listed")
+            await office.placer.plan_once()
+            assert (await office.job(job.id)).state is JobState.ALLOCATING
+
+
 async def test_a_machine_that_cannot_sleep_is_not_kept(office: Office) -> None:
     job = await office.place(keep="desk", flavor="gpu")
     assert job.failure is not None
@@ -243,6 +259,37 @@ async def test_a_machine_without_room_to_wake_waits(office: Office) -> None:
     job = await office.place(keep="desk")
     assert job.state is JobState.QUEUED
     assert "'desk' cannot be woken yet: no capacity left" in job.wait_reason
+
+
+async def test_a_machine_at_a_site_that_does_not_answer_waits(tmp_path: Path) -> None:
+    gate = CloudGate(SMALL)
+    async with opened(tmp_path, gate) as office:
+        await office.end(await office.place(keep="desk"))
+        gate.trouble = GateUnavailable("no answer")
+        await eventually(lambda: not office.sites.snapshots()[0].available, "outage seen")
+        job = await office.place(keep="desk")
+        assert job.state is JobState.QUEUED
+        assert job.wait_reason == "Machine 'desk' cannot be woken yet: no answer"
+        gate.trouble = None
+        await eventually(lambda: office.sites.snapshots()[0].available, "end of the outage")
+        await office.placer.plan_once()
+        assert (await office.job(job.id)).state is JobState.ALLOCATING
+
+
+async def test_a_refused_job_makes_way_for_who_waits_for_its_machine(office: Office) -> None:
+    await office.submit(keep="desk", image="windows")
+    second = await office.submit(keep="desk")
+    planning = asyncio.create_task(office.placer.run())
+    try:
+        office.placer.replan()
+
+        async def placed() -> bool:
+            return (await office.job(second)).state is JobState.ALLOCATING
+
+        await eventually(placed, "the second job placed", 5)
+    finally:
+        planning.cancel()
+        await asyncio.gather(planning, return_exceptions=True)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from skyport_core.model import JobState
-from tests.core.partitions.site import SITE, at_the_site, gate_home
+from tests.core.partitions.site import SITE, asleep, at_the_site, gate_home
 from tests.infra.desk import Desk, opened
 from tests.infra.elastic import Fault, clear_faults, inject
 from tests.infra.wait import eventually
@@ -103,6 +103,21 @@ async def test_gate_that_stays_away_is_given_up_at_the_deadline_with_its_words(d
         return next((text for text in messages if "create failed" in text), "")
 
     assert "within 5 s" in await eventually(told, "the gate's words in an event")
+
+
+async def test_kept_machine_that_cannot_be_woken_in_time_did_not_fail_to_boot(desk: Desk) -> None:
+    await desk.end(await desk.submit("true", keep="box"))
+    await asleep(desk)
+    inject(gate_home(desk), Fault("resume", "GateUnavailable"), times=99)
+    job_id = await desk.submit("true", keep="box")
+
+    async def told() -> str:
+        events = await desk.events(job_id)
+        return next((event.reason for event in events if "within 5 s" in event.message), "")
+
+    assert await eventually(told, "the end of the core's patience") == "place_failed"
+    clear_faults(gate_home(desk))
+    assert (await desk.end(job_id)).state is JobState.FINISHED
 
 
 async def test_offer_that_is_impossible_is_not_asked_for_again(desk: Desk) -> None:

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from skyport_core.model import JobState
-from tests.core.partitions.site import SITE, asleep, at_the_site
+from tests.core.partitions.site import SITE, asleep, at_the_site, gate_home, statuses
 from tests.infra.desk import OpenDesk
+from tests.infra.elastic import Fault, inject
 from tests.infra.wait import eventually
 
 
@@ -16,6 +17,17 @@ async def test_machine_that_slept_for_too_long_is_deleted(open_desk: OpenDesk) -
     desk = await open_desk(SITE + "c.SkyPortCore.keep_time = 1")
     await desk.end(await desk.submit("true", keep="old"))
     await eventually(lambda: not at_the_site(desk), "old machine deleted")
+
+
+async def test_core_that_ends_leaves_no_kept_machine_awake(open_desk: OpenDesk) -> None:
+    desk = await open_desk(SITE + "c.SkyPortCore.cancel_on_exit = True")
+    job_id = await desk.submit("sleep", "600", keep="box")
+    await desk.reach(job_id, JobState.RUNNING)
+    inject(gate_home(desk), Fault("suspend", "GateUnavailable"), times=3)
+    await desk.core.stop()
+    assert statuses(desk) in (["suspending"], ["suspended"])
+    await desk.core.start()
+    await asleep(desk)
 
 
 FAULTS = [

@@ -16,6 +16,16 @@ from tests.infra.desk import Desk, opened
 from tests.infra.elastic import clear_faults, records
 from tests.infra.wait import eventually
 
+FORGED = """
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    for fifo in ~/.skyport/watch/*; do
+        echo notice preempt $(($(date +%s) + 60)) 1<> "$fifo"
+    done
+    sleep 0.1
+done
+"""
+"""A job that tells its core that its machine is taken back."""
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -113,24 +123,42 @@ async def test_server_comes_back_at_the_same_address(desk: Desk) -> None:
         assert answer.status == 200
 
 
-async def test_offer_that_was_taken_back_is_not_used_for_a_while(
-    desk: Desk, tmp_path: Path
-) -> None:
+async def test_notice_of_a_machine_keeps_its_offer_from_nobody(desk: Desk, tmp_path: Path) -> None:
     job_id = await started(desk, tmp_path / "runs", on_eviction="move")
     [first] = records(gate_home(desk))
     await take_back(desk, notice=20)
     await desk.end(job_id)
-    second = await desk.submit("sleep", "600", spot=True)
-    await desk.reach(second, JobState.RUNNING)
-    [other] = [record for record in records(gate_home(desk)) if record.status == "ready"]
-    assert other.flavor != first.flavor
+    assert await _flavor_of_the_next_job(desk) == first.flavor
+
+
+async def test_offer_that_the_site_took_back_is_not_used_for_a_while(
+    desk: Desk, tmp_path: Path
+) -> None:
+    job_id = await started(desk, tmp_path / "runs")
+    [first] = records(gate_home(desk))
+    await take_back(desk)
+    await desk.end(job_id)
+    assert await _flavor_of_the_next_job(desk) != first.flavor
+
+
+async def _flavor_of_the_next_job(desk: Desk) -> str:
+    job_id = await desk.submit("sleep", "600", spot=True)
+    await desk.reach(job_id, JobState.RUNNING)
+    [record] = [record for record in records(gate_home(desk)) if record.status == "ready"]
+    return record.flavor
+
+
+async def test_notice_of_a_machine_that_is_not_spot_is_not_believed(desk: Desk) -> None:
+    job_id = await desk.submit("sh", "-c", FORGED, spot=False)
+    assert (await desk.end(job_id)).state is JobState.FINISHED
+    assert await told(desk, job_id) == []
 
 
 async def test_kept_machine_that_is_taken_back_sleeps_and_its_job_waits(
     desk: Desk, tmp_path: Path
 ) -> None:
     job_id = await started(desk, tmp_path / "runs", keep="box")
-    await take_back(desk, notice=20)
+    await take_back(desk)
     await asleep(desk)
 
     async def waits() -> bool:

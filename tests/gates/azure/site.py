@@ -83,7 +83,8 @@ class Site:
 
     async def start(self, core: Core | None = None, **traits: Any) -> AzureGate:
         """A started gate, which is the site's from now on; calls are counted from here."""
-        self.gate = self.make(core, **traits)
+        self.core = core or self.core
+        self.gate = self.make(**traits)
         await self.gate.start()
         self.arm.calls.clear()
         return self.gate

@@ -175,6 +175,23 @@ async def test_rights_on_the_subscription_are_named_where_they_are_missed(site: 
     assert "offers/skus/versions/read" in found["images westeurope"]
 
 
+async def test_states_that_may_not_be_read_are_told(site: Site) -> None:
+    site.arm.faults.add(
+        Fault("virtualMachines.listAll", "AuthorizationFailed", 403, "no", times=None)
+    )
+    (found,) = await site.bad()
+    assert "Microsoft.Compute/virtualMachines/read on the subscription" in found.text
+
+
+async def test_a_right_on_a_foreign_subnet_is_given_there(site: Site) -> None:
+    network = site.arm.id("other", "Microsoft.Network/virtualNetworks", "campus")
+    subnet = f"{network}/subnets/nodes"
+    found = [one for one in await site.check(subnets={"westeurope": subnet}) if one.hint]
+    given = [one for one in found if one.topic == "rights"]
+    assert "az role assignment create" in given[0].hint
+    assert f"--scope {subnet}" in given[0].hint
+
+
 async def test_a_group_that_is_not_there_sends_to_setup(site: Site) -> None:
     found = {one.topic: one for one in await site.bad(resource_group="elsewhere")}
     assert found["resource group"].level == "error"

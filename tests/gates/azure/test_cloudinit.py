@@ -93,6 +93,18 @@ def test_the_agent_runs_as_a_service() -> None:
     assert files()["/usr/local/lib/skyport/agent"]["permissions"] == "0755"
 
 
+def test_where_systemd_listens_for_sshd_it_hears_of_another_port() -> None:
+    commands = config(ssh_port=2222)["runcmd"]
+    assert "ssh.socket" in commands[0][-1]
+    assert commands[1:] == config()["runcmd"]
+
+
+@pytest.mark.parametrize("name", ["sudo", "docker", "users", "_ssh", "rdma"])
+def test_names_of_groups_are_no_logins(name: str) -> None:
+    with pytest.raises(InvalidRequest):
+        custom_data(wish(username=name))
+
+
 def test_the_same_wish_is_the_same_document() -> None:
     assert custom_data(wish()) == custom_data(wish())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,12 @@ def test_setup_makes_what_is_missing_and_then_has_nothing_to_do(admin: Admin) ->
     assert changed.returncode == 0, changed.stdout
 
 
+def test_the_network_can_be_closed_to_the_outside(admin: Admin) -> None:
+    plan = admin.run("setup", "--core-address=none", "--dry-run")
+    rule = r"Allow Inbound Tcp port 22 from 10\.\d+\.0\.0/16,"
+    assert re.search(rule, plan.stdout), plan.stdout
+
+
 def test_the_installed_program_has_the_command(admin: Admin) -> None:
     made = admin.program("setup", "--yes")
     assert made.returncode == 0, made.stderr
@@ -165,6 +172,7 @@ def test_one_of_several_sites_is_chosen_by_name(admin: Admin) -> None:
     ("arguments", "words"),
     [
         (["setup", "--core-address=hub"], "10.0.0.4/32"),
+        (["setup", "--core-address=none", "--core-address=10.0.0.4/32"], "10.0.0.4/32"),
         (["check", "--site=nowhere"], "no site 'nowhere'"),
         (["check", "--AzureGate.colour=red"], "no option 'colour'"),
         (["check", "--region="], "regions"),

@@ -18,6 +18,7 @@ from azure.core.exceptions import (
     ServiceResponseError,
 )
 from azure.core.polling.base_polling import OperationFailed
+from azure.identity import CredentialUnavailableError
 
 from skyport_gates.azure.errors import (
     codes,
@@ -106,8 +107,8 @@ def answered(
         ("ZonalAllocationFailed", SPOT, Scope(ONE, REGION, ZONE, None), HOUR),
         ("OverconstrainedAllocationRequest", SPOT, Scope(ONE, REGION, ZONE, None), HOUR),
         ("OverconstrainedZonalAllocationRequest", SPOT, Scope(ONE, REGION, ZONE, None), HOUR),
-        ("SkuNotAvailable", SUBJECT, Scope(ONE, REGION, None, False), 23 * HOUR),
-        ("SkuNotAvailable", SPOT, Scope(ONE, REGION, None, True), HOUR),
+        ("SkuNotAvailable", SUBJECT, Scope(ONE, REGION, ZONE, False), 23 * HOUR),
+        ("SkuNotAvailable", SPOT, Scope(ONE, REGION, ZONE, True), HOUR),
         ("SubnetIsFull", SUBJECT, Scope(None, REGION, None, None), 600),
     ],
 )
@@ -120,6 +121,13 @@ def test_a_lack_of_capacity_says_of_which_offers_and_how_long(
     assert error.hint
 
 
+def test_a_size_that_is_short_is_tried_again_sooner_than_one_that_is_not_sold() -> None:
+    message = "Following SKUs have failed for Capacity Restrictions: Standard_D4s_v5"
+    error = translate(raised(409, "SkuNotAvailable", message), Subject(SIZE, REGION))
+    assert isinstance(error, NoCapacity)
+    assert (error.scope, error.retry_after) == (Scope(ONE, REGION, None, False), HOUR)
+
+
 @pytest.mark.parametrize("code", ["OperationNotAllowed", "QuotaExceeded"])
 @pytest.mark.parametrize(
     ("name", "subject", "scope"),
@@ -129,14 +137,22 @@ def test_a_lack_of_capacity_says_of_which_offers_and_how_long(
         ("LowPriorityCores", SPOT, Scope(None, REGION, None, True)),
     ],
 )
-@pytest.mark.parametrize(("limit", "seconds"), [(10, 600), (0, HOUR)])
-def test_a_quota_says_of_which_offers_and_how_long(
-    code: str, name: str, subject: Subject, scope: Scope, limit: int, seconds: float
+def test_a_quota_of_nothing_says_of_which_offers_and_how_long(
+    code: str, name: str, subject: Subject, scope: Scope
 ) -> None:
-    error = translate(raised(409, code, QUOTA.format(name, limit, limit)), subject)
+    error = translate(raised(409, code, QUOTA.format(name, 0, 0)), subject)
     assert isinstance(error, QuotaExceeded)
-    assert (error.scope, error.retry_after) == (scope, seconds)
+    assert (error.scope, error.retry_after) == (scope, HOUR)
     assert name in error.message
+
+
+@pytest.mark.parametrize("subject", [SUBJECT, SPOT])
+def test_a_quota_that_is_used_up_concerns_the_size_alone_and_not_for_long(
+    subject: Subject,
+) -> None:
+    error = translate(raised(409, "QuotaExceeded", QUOTA.format("Family Cores", 10, 8)), subject)
+    assert isinstance(error, QuotaExceeded)
+    assert (error.scope, error.retry_after) == (Scope(ONE, REGION, None, subject.spot), 60)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +257,28 @@ def test_a_refused_credential_is_for_an_admin() -> None:
     assert isinstance(error, NotAuthorized)
     assert "AADSTS" not in error.message
     assert "AADSTS" in str(error.__cause__)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (
+            "ManagedIdentityCredential authentication unavailable, no response from the IMDS "
+            "endpoint.",
+            GateUnavailable,
+        ),
+        (
+            "ManagedIdentityCredential authentication unavailable. No identity has been assigned "
+            "to this resource.",
+            NotAuthorized,
+        ),
+        ("WorkloadIdentityCredential authentication unavailable.", NotAuthorized),
+    ],
+)
+def test_a_metadata_service_that_does_not_answer_is_worth_another_try(
+    words: str, kind: type[GateError]
+) -> None:
+    assert type(translate(CredentialUnavailableError(words))) is kind
 
 
 def test_trouble_at_entra_is_worth_another_try() -> None:

@@ -65,6 +65,17 @@ async def test_a_partition_is_ready_with_its_address_size_and_host_key(azure: Si
     assert asyncssh.import_public_key(key).export_public_key().split()[1] in data
 
 
+async def test_a_machine_that_is_kept_is_never_told_how_to_delete_itself(bare: Site) -> None:
+    group = f"/subscriptions/{bare.arm.subscription}/resourceGroups/skyport"
+    identity = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/jobs"
+    await bare.start(identity=identity)
+    await bare.gate.create(bare.request())
+    await bare.gate.create(bare.request("sp-2", suspendable=True))
+    told = {name: made.custom_data for name, made in bare.arm.machines().items()}
+    assert identity.encode() in told["sp-1"]
+    assert identity.encode() not in told["sp-2"]
+
+
 async def test_a_partition_is_ready_before_its_creation_has_ended(azure: Site) -> None:
     backend(azure).hold()
     await azure.gate.create(azure.request())

@@ -212,6 +212,18 @@ def test_an_ephemeral_disk_that_does_not_fit_is_refused() -> None:
         body(disk="ephemeral", disk_size=500)
 
 
+@pytest.mark.parametrize(("trusted", "fits"), [(True, False), (False, True)])
+def test_trusted_launch_needs_room_beside_the_disk(trusted: bool, fits: bool) -> None:
+    exact = {"cached": 30 * 1024, "placements": ("CacheDisk",)}
+    found = disk(body(size=exact, disk_size=30, trusted_launch=trusted))
+    assert ("diffDiskSettings" in found) is fits
+
+
+def test_a_limit_of_the_price_is_told_in_dollars_or_not_at_all() -> None:
+    found = body(replace(REQUEST, spot=True, max_price=0.05), currency="EUR")
+    assert found["properties"]["billingProfile"] == {"maxPrice": -1}
+
+
 def test_a_spot_machine_is_deleted_when_it_is_evicted() -> None:
     properties = body(replace(REQUEST, spot=True))["properties"]
     assert (properties["priority"], properties["evictionPolicy"]) == ("Spot", "Delete")

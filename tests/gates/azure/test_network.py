@@ -146,7 +146,10 @@ def test_where_the_core_is(body: dict[str, Any], way: Way) -> None:
         (["10.1.0.0/16"], Way.PEERED, net.CORE_RULE),
         (["10.1.0.5/32"], Way.PEERED, net.DENY_RULE),
         ([], Way.INSIDE, net.CORE_RULE),
+        ([], Way.PEERED, net.CORE_RULE),
         ([], Way.OUTSIDE, net.DENY_RULE),
+        (["10.64.0.0/16"], Way.PEERED, net.DENY_RULE),
+        (["10.64.0.0/16"], Way.OUTSIDE, net.DENY_RULE),
     ],
 )
 def test_the_first_rule_that_fits_decides(sources: list[str], way: Way, rule: str) -> None:

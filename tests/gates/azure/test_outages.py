@@ -121,6 +121,59 @@ async def test_throttled_looks_are_put_off(bare: Site) -> None:
     assert bare.arm.calls.count("virtualMachines.listAll") == 1
 
 
+async def test_an_operation_that_azure_forgot_is_no_failure(bare: Site) -> None:
+    await bare.start(fleet_interval=0.05)
+    await bare.ready(suspendable=True)
+    bare.arm.faults.add(presets.operation_lost(times=None))
+    await bare.gate.suspend("sp-1")
+    assert (await bare.is_(PartitionStatus.SUSPENDED)).error is None
+
+
+async def test_a_machine_that_a_list_lacks_is_asked_for_itself(bare: Site) -> None:
+    await bare.start(fleet_interval=0.05)
+    await bare.ready(spot=True)
+    listing = Fault("virtualMachines.listAll", body='{"value": []}', status=200, times=None)
+    bare.arm.faults.add(listing)
+    await eventually(lambda: listing.struck > 1, "looks that miss the machine")
+    assert (await bare.gate.get("sp-1")).status is READY
+    assert bare.arm.backend.listener is not None
+    bare.arm.backend.listener.powered_off(bare.arm.machines()["sp-1"])
+    assert "stopped itself" in str((await bare.is_(FAILED)).error)
+
+
+async def test_a_removal_whose_end_cannot_be_written_down_is_tried_again(
+    azure: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await azure.ready()
+    put, failures = azure.core.store.put, 0
+
+    async def fail_once(key: str, value: str | None) -> None:
+        nonlocal failures
+        if key == "partition/sp-1" and value is None and not failures:
+            failures += 1
+            raise OSError("the disk is full")
+        await put(key, value)
+
+    monkeypatch.setattr(azure.core.store, "put", fail_once)
+    await azure.gate.delete("sp-1")
+    await azure.gone()
+    assert failures == 1
+    assert "partition/sp-1" not in await azure.core.store.items()
+
+
+async def test_limits_are_looked_at_when_a_machine_is_gone(
+    azure: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    assert azure.gate._session is not None
+    monkeypatch.setattr(azure.gate._session.fleet, "note_quota", asked.append)
+    await azure.asleep()
+    assert asked == ["westeurope"]
+    await azure.gate.delete("sp-1")
+    await azure.gone()
+    await eventually(lambda: asked == ["westeurope"] * 2, "the limits are looked at again")
+
+
 # -- restarts ----------------------------------------------------------------------------------
 
 

@@ -46,11 +46,11 @@ async def failed(site: Site, fault: Fault, **fields: Any) -> GateError:
     return error
 
 
-async def test_a_size_that_is_not_sold_is_blocked_in_its_region(azure: Site) -> None:
+async def test_a_size_that_is_short_is_blocked_in_its_region(azure: Site) -> None:
     error = await refused(azure, presets.sku_not_available())
     assert isinstance(error, NoCapacity)
     assert error.scope == Scope(frozenset({SIZE}), REGION, None, False)
-    assert error.retry_after == 23 * HOUR
+    assert error.retry_after == HOUR
 
 
 async def test_a_spot_size_that_is_not_to_be_had_is_tried_again_sooner(azure: Site) -> None:
@@ -81,13 +81,15 @@ async def test_a_quota_that_is_used_up_is_tried_again_soon(
 ) -> None:
     error = await refused(azure, presets.quota(family), spot=spot)
     assert isinstance(error, QuotaExceeded)
-    assert error.retry_after == 600
+    assert error.retry_after == 60
     assert error.scope is not None
     assert (error.scope.region, error.scope.zone, error.scope.spot) == (REGION, None, spot)
 
 
-async def test_a_quota_of_a_family_blocks_the_sizes_of_the_family(azure: Site) -> None:
-    error = await refused(azure, presets.quota("standardDSv5Family"))
+async def test_a_quota_of_nothing_for_a_family_blocks_the_sizes_of_the_family(azure: Site) -> None:
+    fault = presets.quota("standardDSv5Family")
+    fault.message = fault.message.replace("Limit: 10,", "Limit: 0,")
+    error = await refused(azure, fault)
     assert isinstance(error, QuotaExceeded)
     assert error.scope is not None
     assert error.scope.flavors is not None

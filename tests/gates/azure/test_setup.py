@@ -11,7 +11,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from skyport_gates.azure.admin import AdminClients
-from skyport_gates.azure.network import CORE_RULE, DENY_RULE
+from skyport_gates.azure.network import CORE_RULE, DENY_RULE, Rule
 from skyport_gates.azure.rights import CATALOG, MACHINES
 from skyport_gates.azure.settings import AzureSettings
 from skyport_gates.azure.setup import Setup, Standing, Step, Wishes
@@ -32,7 +32,7 @@ async def arm() -> AsyncIterator[ArmEndpoint]:
 async def setup(arm: ArmEndpoint, wishes: Wishes, **options: object) -> AsyncIterator[Setup]:
     settings = AzureSettings(**arm.gate_options(**{"regions": ["westeurope"], **options}))
     async with AdminClients(settings) as clients:
-        yield Setup(settings, clients, wishes)
+        yield Setup(settings, clients, wishes, interval=0.01)
 
 
 async def look(arm: ArmEndpoint, wishes: Wishes, **options: object) -> list[Step]:
@@ -82,6 +82,17 @@ async def test_a_second_run_finds_nothing_to_do(arm: ArmEndpoint) -> None:
     assert {step.standing for step in steps} == {Standing.THERE}
 
 
+@pytest.mark.parametrize("code", ["RoleDefinitionDoesNotExist", "PrincipalNotFound"])
+async def test_what_azure_does_not_know_everywhere_yet_is_tried_again(
+    arm: ArmEndpoint, code: str
+) -> None:
+    fault = Fault("roleAssignments.put", code, 400, times=2)
+    arm.arm.faults.add(fault)
+    await make(arm, Wishes(principal=PRINCIPAL))
+    assert fault.struck == 2
+    assert [one for one in arm.arm.rights.assignments if one.principal == PRINCIPAL]
+
+
 async def test_looking_makes_nothing(arm: ArmEndpoint) -> None:
     await look(arm, Wishes(nat=True, principal=PRINCIPAL))
     assert not [call for call in arm.arm.calls if call.kind.endswith(".put")]
@@ -95,6 +106,27 @@ async def test_what_differs_is_told_and_changed_only_by_its_step(arm: ArmEndpoin
     assert rules_of(arm)[CORE_RULE]["sourceAddressPrefix"] == CORE
     await make(arm, Wishes(core=["10.0.0.5/32"]))
     assert rules_of(arm)[CORE_RULE]["sourceAddressPrefix"] == "10.0.0.5/32"
+
+
+async def test_nothing_is_let_in_from_outside_the_network(arm: ArmEndpoint) -> None:
+    await make(arm, Wishes(core=None), regions=["westeurope", "eastus"])
+    groups = arm.arm.resources.list("Microsoft.Network/networkSecurityGroups")
+    let_in = {
+        group.location: [rule.sources for rule in rules if rule.access == "Allow"]
+        for group in groups
+        for rules in [[Rule.read(one) for one in group.properties["securityRules"]]]
+    }
+    assert let_in == {"westeurope": [{"10.64.0.0/16"}], "eastus": [{"10.65.0.0/16"}]}
+    steps = await look(arm, Wishes(core=None), regions=["westeurope", "eastus"])
+    assert {step.standing for step in steps} == {Standing.THERE}
+
+
+async def test_an_existing_group_can_be_closed_to_the_outside(arm: ArmEndpoint) -> None:
+    await make(arm, Wishes(core=[CORE]))
+    step = named(await look(arm, Wishes(core=None)), "security group")
+    assert step.standing is Standing.DIFFERENT
+    await make(arm, Wishes(core=None))
+    assert rules_of(arm)[CORE_RULE]["sourceAddressPrefix"] == "10.64.0.0/16"
 
 
 async def test_a_nat_gateway_can_be_added_later(arm: ArmEndpoint) -> None:

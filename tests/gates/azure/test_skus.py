@@ -138,6 +138,13 @@ def test_an_ephemeral_disk_goes_where_it_fits() -> None:
     assert found.ephemeral_placement(200) is None
 
 
+def test_beside_a_disk_of_trusted_launch_there_is_room_for_the_guests_state() -> None:
+    found = size(abilities={"CachedDiskBytes": str(30 * 2**30), "MaxResourceVolumeMB": "0"})
+    assert found.ephemeral_placement(30) == "CacheDisk"
+    assert found.ephemeral_placement(30, trusted_launch=True) is None
+    assert found.ephemeral_placement(29, trusted_launch=True) == "CacheDisk"
+
+
 def test_an_ephemeral_disk_goes_only_where_azure_supports_it() -> None:
     nvme = {"SupportedEphemeralOSDiskPlacements": "NvmeDisk", "NvmeDiskSizeInMiB": "915527"}
     assert size(abilities=nvme).ephemeral_placement(30) == "NvmeDisk"

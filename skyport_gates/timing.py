@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def in_time(work: Awaitable[T], timeout: float) -> T:
+async def in_time(work: Awaitable[T], timeout: float | None) -> T:
     """The result of ``work`` if it ends within ``timeout`` seconds; else it is cancelled.
 
     Unlike ``asyncio.wait_for`` before Python 3.12, a cancellation of the caller is never taken for

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from skyport_core.timing import in_time
+from skyport_gates.timing import in_time
 
 
 async def nothing() -> int:
