@@ -31,11 +31,16 @@ class SuspendConformance(ElasticGateConformance):
 
     @contextlib.asynccontextmanager
     async def created_to_sleep(self, gate: Gate) -> AsyncIterator[PartitionRequest]:
-        """A partition that can sleep and is READY; gone at the end."""
+        """A partition that can sleep, is READY and lets the core in; gone at the end.
+
+        The core puts to sleep what a job has used. Machines that are cut off in the middle of their
+        first boot may never wake as they should.
+        """
         request = dataclasses.replace(await self.request(gate), suspendable=True)
         try:
             await gate.create(request)
-            await self.ready(gate, request.name)
+            for node in (await self.ready(gate, request.name)).nodes:
+                assert await self.log_in(node) == "conformance"
             yield request
         finally:
             await gate.delete(request.name)

@@ -23,8 +23,8 @@ from tests.infra.azure import AzureDesk, azure_desk
 from tests.infra.desk import Desk
 from tests.infra.requirements import needs_root
 
-BATCHES = 8
-WALKS = 25
+BATCHES = 4
+WALKS = 50
 """Walks in a batch: 200 in all."""
 
 SIZES = ["Standard_D2s_v5", "Standard_D4s_v5", "Standard_D8s_v5", "Standard_E4s_v5"]

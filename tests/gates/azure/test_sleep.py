@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from skyport_gates.gate import (
@@ -14,6 +16,7 @@ from skyport_gates.gate import (
 )
 from tests.gates.azure.site import Site
 from tests.infra.arm import presets
+from tests.infra.arm.backends.null import NullBackend
 from tests.infra.wait import eventually
 
 READY, FAILED = PartitionStatus.READY, PartitionStatus.FAILED
@@ -64,6 +67,30 @@ async def test_both_are_idempotent(azure: Site) -> None:
     await azure.is_(READY)
     await azure.gate.resume("sp-1")
     assert azure.arm.calls.count(START) == 1
+
+
+async def test_two_calls_at_the_same_time_are_one(azure: Site) -> None:
+    await azure.ready(suspendable=True)
+    await asyncio.gather(azure.gate.suspend("sp-1"), azure.gate.suspend("sp-1"))
+    await azure.is_(SUSPENDED)
+    await asyncio.gather(azure.gate.resume("sp-1"), azure.gate.resume("sp-1"))
+    await azure.is_(READY)
+    assert (azure.arm.calls.count(DEALLOCATE), azure.arm.calls.count(START)) == (1, 1)
+
+
+async def test_the_end_of_its_creation_is_waited_for(azure: Site) -> None:
+    backend = azure.arm.backend
+    assert isinstance(backend, NullBackend)
+    backend.hold()
+    await azure.gate.create(azure.request(suspendable=True))
+    await azure.is_(READY)
+    falling = asyncio.create_task(azure.gate.suspend("sp-1"))
+    await eventually(lambda: azure.arm.calls.count("operations.get"), "a look at the creation")
+    assert azure.arm.calls.count(DEALLOCATE) == 0
+    backend.release()
+    await falling
+    await azure.is_(SUSPENDED)
+    assert not [call for call in azure.arm.calls if call.status == 409]
 
 
 async def test_what_falls_asleep_cannot_wake_yet(azure: Site) -> None:
