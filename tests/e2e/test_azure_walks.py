@@ -7,6 +7,7 @@ Walks run side by side on one core, which is killed and cut off from Azure now a
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import uuid
 from collections import Counter
@@ -23,9 +24,9 @@ from tests.infra.azure import AzureDesk, azure_desk
 from tests.infra.desk import Desk
 from tests.infra.requirements import needs_root
 
-BATCHES = 4
+BATCHES = int(os.environ.get("SKYPORT_WALK_BATCHES", "1"))
 WALKS = 50
-"""Walks in a batch: 200 in all."""
+"""Walks in a batch. With SKYPORT_WALK_BATCHES=4 there are 200 in all, of as many seeds."""
 
 SIZES = ["Standard_D2s_v5", "Standard_D4s_v5", "Standard_D8s_v5", "Standard_E4s_v5"]
 

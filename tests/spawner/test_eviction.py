@@ -14,6 +14,7 @@ from tests.spawner.steps import QUICK_HUB, only_job, until_ready, until_state
 CLOUD = """
 c.SkyPortCore.gates = {"cloud": "tests.infra.elastic:ElasticTestGate"}
 c.SkyPortCore.stop_grace = 0.5
+c.ElasticTestGate.offer_spot = True
 """
 
 
@@ -22,7 +23,7 @@ async def test_a_server_that_moves_counts_as_running_all_the_time():
         CoreProcess(CLOUD, fault="hold:QUEUED") as core,
         Hub(hub_config(core, TINY) + QUICK_HUB) as hub,
     ):
-        await hub.start_server("ann")
+        await hub.start_server("ann", options={"spot": "yes"})
         await until_ready(hub, "ann")
         before = await only_job(core, "ann")
         home = core.home / "gates/cloud"
