@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
 
@@ -29,10 +29,20 @@ class ApiError(Exception):
         For people: names the thing, the cause and what is allowed.
     field : str, optional
         Path of the field at fault, such as ``files.0.path``.
+    headers : mapping, optional
+        Further headers of the answer, such as ``Retry-After``.
     """
 
-    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
+        self.headers = dict(headers or {})
         self.status = status
         self.code = code
         self.message = message
@@ -41,11 +51,15 @@ class ApiError(Exception):
 
 def from_validation(error: ValidationError, model: type[BaseModel]) -> ApiError:
     """The first complaint of pydantic as a 400 (not JSON at all) or 422 (not this model)."""
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
         return ApiError(400, "invalid_json", f"The body is not valid JSON: {first['msg']}")
     path = [part for part in first["loc"] if part != "[key]"]
     field = ".".join(str(part) for part in path)
+    if not field and "field" in first.get("ctx", {}):
+        # A rule about several fields together says which of them to name.
+        field = str(first["ctx"]["field"])
+        return _invalid(f"{field}: {_allowed(first['msg'])}", field)
     if not field:
         return _invalid("The body must be a JSON object", None)
     if first["type"] == "missing":

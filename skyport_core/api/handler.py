@@ -35,13 +35,11 @@ Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
 
 
-@stream_request_body
-class ApiHandler(RequestHandler):
-    """Base of the API's handlers.
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-    The body is taken in as a stream to answer 413 to one that is too large: Tornado's own limit
-    would close the connection without an answer.
-    """
+
+class ApiBase(RequestHandler):
+    """Base of all that answers at the API: who calls, what that allows, queries and errors."""
 
     caller: Caller
     request_id: str
@@ -49,8 +47,6 @@ class ApiHandler(RequestHandler):
     def initialize(self, services: Services) -> None:
         """Take over what :func:`~.application.make_application` hands to every handler."""
         self.services = services
-        self._body = bytearray()
-        self._too_large = False
 
     def set_default_headers(self) -> None:
         """JSON, never cached."""
@@ -65,8 +61,8 @@ class ApiHandler(RequestHandler):
             )
         self.set_header("X-Request-Id", self.request_id)
 
-    def prepare(self) -> None:
-        """Find out who calls."""
+    async def prepare(self) -> None:
+        """Find out who calls, and whether the method is theirs to use."""
         task = asyncio.current_task()
         if task is not None:
             running: Running = self.settings["running"]
@@ -75,34 +71,14 @@ class ApiHandler(RequestHandler):
         identify: Identify | None = self.settings.get("identify")
         if identify is None:
             raise ApiError(403, "forbidden", "This door does not know its callers.")
-        self.caller = identify(self.request)
-
-    def data_received(self, chunk: bytes) -> None:
-        """Collect the body; what goes beyond the limit is read and dropped."""
-        if len(self._body) + len(chunk) > MAX_BODY:
-            self._too_large = True
-            self._body.clear()
-        if not self._too_large:
-            self._body += chunk
+        self.caller = await identify(self.request)
+        if self.request.method not in SAFE_METHODS and not self.caller.may_write:
+            message = f"{self.caller.name} may look but not change anything with this token."
+            raise ApiError(403, "forbidden", message)
 
     def compute_etag(self) -> str | None:
         """None: answers change all the time and are small."""
         return None
-
-    async def read(self, model: type[Model]) -> Model:
-        """The request's body as ``model``. Raises ApiError 400, 413 or 422."""
-        if self._too_large:
-            limit = MAX_BODY // 2**20
-            raise ApiError(413, "too_large", f"The body is larger than {limit} MiB.")
-        body = bytes(self._body)
-        self._body.clear()
-        try:
-            if len(body) < THREAD_BODY:
-                return model.model_validate_json(body)
-            return await asyncio.to_thread(model.model_validate_json, body)
-        except ValidationError as error:
-            refused = from_validation(error, model)
-        raise refused
 
     def query(self, name: str, adapter: TypeAdapter[Value], default: Value) -> Value:
         """An argument of the query, read by ``adapter``. Raises ApiError 422 naming it."""
@@ -152,6 +128,8 @@ class ApiHandler(RequestHandler):
         """Every error as JSON; what the caller may not know stays in the log."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         answer = _answer(error, status_code, self.request_id, self.request.path)
+        for name, value in answer.headers.items():
+            self.set_header(name, value)
         if answer.status == 405:
             self.set_header("Allow", ", ".join(self._allowed_methods()))
         self.set_status(answer.status)
@@ -179,17 +157,55 @@ class ApiHandler(RequestHandler):
         own = type(self)
         return [
             method
-            for method in ("GET", "PUT", "PATCH", "DELETE")
+            for method in ("GET", "PUT", "POST", "PATCH", "DELETE")
             if getattr(own, method.lower()) is not getattr(RequestHandler, method.lower())
         ]
+
+
+@stream_request_body
+class ApiHandler(ApiBase):
+    """Base of the handlers that take a small body or none.
+
+    The body is taken in as a stream to answer 413 to one that is too large: Tornado's own limit
+    would close the connection without an answer.
+    """
+
+    def initialize(self, services: Services) -> None:
+        """Take over what :func:`~.application.make_application` hands to every handler."""
+        super().initialize(services)
+        self._body = bytearray()
+        self._too_large = False
+
+    def data_received(self, chunk: bytes) -> None:
+        """Collect the body; what goes beyond the limit is read and dropped."""
+        if len(self._body) + len(chunk) > MAX_BODY:
+            self._too_large = True
+            self._body.clear()
+        if not self._too_large:
+            self._body += chunk
+
+    async def read(self, model: type[Model]) -> Model:
+        """The request's body as ``model``. Raises ApiError 400, 413 or 422."""
+        if self._too_large:
+            limit = MAX_BODY // 2**20
+            raise ApiError(413, "too_large", f"The body is larger than {limit} MiB.")
+        body = bytes(self._body)
+        self._body.clear()
+        try:
+            if len(body) < THREAD_BODY:
+                return model.model_validate_json(body)
+            return await asyncio.to_thread(model.model_validate_json, body)
+        except ValidationError as error:
+            refused = from_validation(error, model)
+        raise refused
 
 
 class NotFound(ApiHandler):
     """Whatever has no route."""
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Answer 404, but only to those who may call at all."""
-        super().prepare()
+        await super().prepare()
         raise ApiError(404, "not_found", f"There is nothing at {self.request.path}.")
 
 

@@ -43,6 +43,11 @@ class JobChanges(TypedDict, total=False):
     exit_code: int | None
     failure: Failure | None
     cleanup_pending: bool
+    held: bool
+    price: float | None
+    currency: str
+    share: float | None
+    walltime_told: int | None
 
 
 class PartitionChanges(TypedDict, total=False):

@@ -115,6 +115,17 @@ jobs = sa.Table(
     sa.Column("failure_hint", CleanText),
     sa.Column("failure_log_tail", CleanText),
     sa.Column("cleanup_pending", sa.Boolean, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, server_default=""),
+    sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("array_id", sa.Text),
+    sa.Column("array_index", sa.Integer),
+    sa.Column("array_limit", sa.Integer),
+    sa.Column("price", sa.Double),
+    sa.Column("currency", sa.Text, nullable=False, server_default=""),
+    sa.Column("share", sa.Double),
+    sa.Column("walltime_told", sa.Integer),
+    sa.Column("scripted", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("secret", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("version", sa.Integer, nullable=False),
     # Of the last event: kept here, so that the row's lock also orders the events.
     sa.Column("event_seq", sa.Integer, nullable=False),
@@ -123,6 +134,7 @@ jobs = sa.Table(
     sa.Index(None, "owner", "created_at"),
     sa.Index(None, "state"),
     sa.Index(None, "created_at", "id"),
+    sa.Index(None, "array_id"),
 )
 
 job_secrets = sa.Table(
@@ -131,6 +143,55 @@ job_secrets = sa.Table(
     sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), primary_key=True),
     sa.Column("token", sa.LargeBinary, nullable=False),
 )
+
+job_scripts = sa.Table(
+    "job_scripts",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey(jobs.c.id), primary_key=True),
+    sa.Column("script", sa.Text, nullable=False),
+)
+
+usage = sa.Table(
+    "usage",
+    metadata,
+    # No key of a job's row: the account outlives the record of the job.
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("site", sa.Text, nullable=False),
+    sa.Column("flavor", sa.Text, nullable=False),
+    sa.Column("nodes", sa.Integer, nullable=False),
+    sa.Column("cpus", sa.Double, nullable=False),
+    sa.Column("gpus", sa.Integer, nullable=False),
+    sa.Column("share", sa.Double, nullable=False),
+    sa.Column("price", sa.Double),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("started_at", UTCDateTime, nullable=False),
+    sa.Column("ended_at", UTCDateTime),
+    sa.Index(None, "ended_at"),
+)
+"""One row for each time that a job got a place, ``ended_at`` once it gave it back."""
+
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("serial", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("issued_at", UTCDateTime, nullable=False),
+    sa.Column("expires_at", UTCDateTime, nullable=False),
+    sa.Column("revoked_at", UTCDateTime, index=True),
+    sa.Column("reason", CleanText, nullable=False, server_default=""),
+)
+
+identities = sa.Table(
+    "identities",
+    metadata,
+    sa.Column("uuid", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+)
+"""Whom the UUIDs in certificates of the original Sky Port stand for."""
 
 events = sa.Table(
     "events",
@@ -164,6 +225,7 @@ partitions = sa.Table(
     sa.Column("image", sa.Text, nullable=False, server_default=""),
     sa.Column("max_price", sa.Double),
     sa.Column("keep", sa.Text, nullable=False, server_default=""),
+    sa.Column("count", sa.Integer, nullable=False, server_default="1"),
     sa.Column("deadline", UTCDateTime),
     sa.Column("reason", CleanText, nullable=False, server_default=""),
     sa.Column("error", CleanText, nullable=False),

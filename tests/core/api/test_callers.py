@@ -14,7 +14,7 @@ ALICE = {"X-Test-User": "alice"}
 BOB = {"X-Test-User": "bob"}
 
 
-def identify(request: HTTPServerRequest) -> Caller:
+async def identify(request: HTTPServerRequest) -> Caller:
     return Caller(request.headers["X-Test-User"])
 
 

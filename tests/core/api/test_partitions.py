@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tornado.httputil import HTTPServerRequest
 
 from skyport_core.api.caller import Caller
 from skyport_core.model import PartitionState
@@ -13,7 +14,11 @@ from .served import Http, ServedCore
 @pytest.fixture
 def alice(core: ServedCore) -> None:
     """All requests of the test come from a user without rights of her own."""
-    core.application.settings["identify"] = lambda request: Caller("alice")
+
+    async def identify(request: HTTPServerRequest) -> Caller:
+        return Caller("alice")
+
+    core.application.settings["identify"] = identify
 
 
 async def test_a_machine_is_shown_with_all_that_is_known(core: ServedCore, http: Http) -> None:

@@ -21,9 +21,9 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
-from .caller import Caller
-from .errors import ApiError
-from .handler import Running
+from ..caller import Caller
+from ..errors import ApiError
+from ..handler import Running
 
 MAX_PATH = 107
 """Bytes that Linux leaves for the path of a socket (``sun_path`` less its closing zero)."""
@@ -56,7 +56,7 @@ class PeerIdentity:
     def __init__(self, allowed_uids: Collection[int] = ()) -> None:
         self._allowed = frozenset({0, os.geteuid(), *allowed_uids})
 
-    def __call__(self, request: HTTPServerRequest) -> Caller:
+    async def __call__(self, request: HTTPServerRequest) -> Caller:
         """The caller. Raises ApiError 403 for a user who may not come in."""
         uid = _peer_uid(request)
         if uid not in self._allowed:
@@ -66,7 +66,7 @@ class PeerIdentity:
                 "the allowed_users of the core's configuration may."
             )
             raise ApiError(403, "forbidden", message)
-        return Caller(name=_user_name(uid), admin=True, may_name_owner=True)
+        return Caller(name=_user_name(uid), admin=True, may_name_owner=True, trusted=True)
 
 
 class UnixDoor:
@@ -105,7 +105,7 @@ async def unix_door(
     Parameters
     ----------
     application : Application
-        Made by :func:`~.application.make_application`, and served by this door only.
+        Made by :func:`~..application.make_application`, and served by this door only.
     path : path
         Where the socket is made; its folder is made too if missing (0700, or 0711 when others
         may come in).

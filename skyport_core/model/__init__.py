@@ -1,0 +1,74 @@
+"""Jobs, events, partitions and their states: plain data without I/O."""
+
+from .addresses import (
+    CORE_NETWORK,
+    NODE_NETWORK,
+    NUMBER_BITS,
+    core_address,
+    next_number,
+    node_address,
+    preferred_number,
+)
+from .job import Event, EventDraft, Failure, Job
+from .partition import PartitionRecord
+from .resources import Resources
+from .spec import (
+    MAX_NODES,
+    Condition,
+    Dependency,
+    EnvName,
+    HostPort,
+    JobId,
+    JobSpec,
+    Label,
+    Name,
+    Probe,
+    RelativePath,
+    Slug,
+    Text,
+)
+from .states import (
+    ACTIVE_STATES,
+    FINAL_STATES,
+    PROGRESS,
+    Eviction,
+    JobKind,
+    JobState,
+    PartitionState,
+)
+
+__all__ = [
+    "ACTIVE_STATES",
+    "CORE_NETWORK",
+    "FINAL_STATES",
+    "MAX_NODES",
+    "NODE_NETWORK",
+    "NUMBER_BITS",
+    "PROGRESS",
+    "Condition",
+    "Dependency",
+    "EnvName",
+    "Event",
+    "EventDraft",
+    "Eviction",
+    "Failure",
+    "HostPort",
+    "Job",
+    "JobId",
+    "JobKind",
+    "JobSpec",
+    "JobState",
+    "Label",
+    "Name",
+    "PartitionRecord",
+    "PartitionState",
+    "Probe",
+    "RelativePath",
+    "Resources",
+    "Slug",
+    "Text",
+    "core_address",
+    "next_number",
+    "node_address",
+    "preferred_number",
+]

@@ -1,0 +1,57 @@
+"""Certificates of those who call."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..model import Name
+
+
+class CertificateKind(str, enum.Enum):
+    """Whom a certificate is for."""
+
+    SERVER = "server"
+    USER = "user"
+    ADMIN = "admin"
+    HUB = "hub"
+    GATE = "gate"
+
+
+class CertificateView(BaseModel):
+    """A certificate that the core's authority has issued."""
+
+    serial: str = Field(description="In hexadecimal.")
+    kind: CertificateKind
+    name: str
+    issued_at: dt.datetime
+    expires_at: dt.datetime
+    revoked_at: dt.datetime | None = None
+    reason: str = ""
+
+
+class CertificateList(BaseModel):
+    """``GET /api/v1/certificates``."""
+
+    certificates: list[CertificateView]
+
+
+class CertificateRequest(BaseModel):
+    """Body of ``POST /api/v1/certificates``: a signing request; its subject is not looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    csr: str = Field(min_length=1, max_length=65536, description="PKCS#10, PEM.")
+    name: Name | None = Field(None, description="Whom it is for; only admins may name another.")
+    kind: CertificateKind = CertificateKind.USER
+    days: int | None = Field(None, ge=1, le=3650, description="null: the core's default.")
+
+
+class CertificateIssued(BaseModel):
+    """Answer to it: the certificate and the authority's own, both PEM."""
+
+    certificate: CertificateView
+    pem: str
+    authority: str

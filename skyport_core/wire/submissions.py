@@ -1,0 +1,109 @@
+"""What a terminal sends to have a job run."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from typing_extensions import Self
+
+from ..model import EnvName, JobSpec, Name, RelativePath, Text
+
+MAX_SCRIPT = 16_000_000
+"""Characters of the longest script."""
+
+Script = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SCRIPT)]
+
+
+class FileUpload(BaseModel):
+    """A small file to put into the job's folder before it starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: RelativePath = Field(description="Relative to the job's own folder on the node.")
+    content: str = Field(description="The bytes, base64.", max_length=16 * 2**20, repr=False)
+    mode: int = Field(0o600, ge=0, le=0o777)
+
+    @field_validator("content")
+    @classmethod
+    def _base64(cls, value: str) -> str:
+        try:
+            base64.b64decode(value, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"must be base64: {error}") from None
+        return value
+
+    @property
+    def data(self) -> bytes:
+        """The decoded bytes."""
+        return base64.b64decode(self.content)
+
+
+class JobSecrets(BaseModel):
+    """The secret half of a request: kept encrypted, written to 0600 files, dropped at the end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    environment: dict[EnvName, Text] = Field(
+        default_factory=dict, repr=False, description="Environment of the job, taken literally."
+    )
+    environment_templates: dict[EnvName, Text] = Field(
+        default_factory=dict,
+        repr=False,
+        description=(
+            "Environment whose values may hold {address} and {port} (where the job must listen), "
+            "{job_dir} (its folder on the node) and {forward:NAME} (host:port of a forward)."
+        ),
+    )
+    files: tuple[FileUpload, ...] = Field(default=(), repr=False, max_length=256)
+
+
+class JobRequest(JobSpec, JobSecrets):
+    """Body of ``PUT /api/v1/jobs/{id}``: a program with its arguments, or a script.
+
+    What the script's ``#SWM`` and ``#SBATCH`` lines ask for holds where the request is silent.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: Name | None = Field(
+        None, description="Whose job it is; only a trusted caller may name another than itself."
+    )
+    script: Script | None = Field(
+        None, repr=False, description="A program to run, with directives; instead of a command."
+    )
+
+    @model_validator(mode="after")
+    def _one_program(self) -> Self:
+        if bool(self.command) == (self.script is not None):
+            raise PydanticCustomError(
+                "one_program", "give either a command or a script", {"field": "command"}
+            )
+        return self
+
+    def spec(self) -> JobSpec:
+        """The part that is stored in the clear."""
+        return JobSpec.model_validate(self.model_dump(include=set(JobSpec.model_fields)))
+
+    def secrets(self) -> JobSecrets:
+        """The part that is stored encrypted."""
+        return JobSecrets.model_validate(self.model_dump(include=set(JobSecrets.model_fields)))
+
+
+class OfferRequest(JobSpec):
+    """Body of ``POST /api/v1/offers``: a job that need not have a program."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: Name | None = Field(None, description="Whose job it would be.")
+    script: Script | None = Field(None, repr=False, description="As of a job.")
