@@ -26,6 +26,7 @@ class CommandHost(Protocol):
     """What the core's application offers to its subcommands."""
 
     config: Config
+    home: str
 
     def load_configuration(self, config_file: str, home: str) -> None:
         """Read the configuration file; "" takes the default of either."""

@@ -1,0 +1,5 @@
+"""Sites behind the original Sky Port's cloud gate (``swmcloudgate``)."""
+
+from .gate import SwmGate
+
+__all__ = ["SwmGate"]

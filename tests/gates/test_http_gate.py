@@ -1,0 +1,278 @@
+"""A gate that works elsewhere, behind its HTTP API, passes the conformance kit like any other."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+
+from skyport_gates.conformance import StaticGateConformance, SuspendConformance
+from skyport_gates.gate import (
+    ConfigurationError,
+    Gate,
+    GateContext,
+    GateError,
+    GateUnavailable,
+    NoCapacity,
+    NotAuthorized,
+    PartitionRequest,
+    Scope,
+    Throttled,
+)
+from skyport_gates.http import HTTPGate, HTTPStaticGate
+from skyport_gates.http.errors import body_of, error_of
+from skyport_gates.http.holder import Holders
+from skyport_gates.http.server import GateServer
+from skyport_gates.http.tenants import Tenants
+from skyport_gates.http.tls import server_context
+from skyport_gates.local import LocalGate
+from tests.infra.elastic import ElasticTestGate, Fault, clear_faults, inject
+from tests.infra.wait import eventually
+
+LOG = logging.getLogger("tests.gate-server")
+
+
+@dataclasses.dataclass(frozen=True)
+class Papers:
+    """The files of one holder of a certificate."""
+
+    cafile: str
+    certfile: str
+    keyfile: str
+
+
+def papers(folder: Path, name: str, authority: trustme.CA, known: trustme.CA) -> Papers:
+    """A certificate for ``name``, issued by ``authority``, and the CA that its holder trusts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    issued = authority.issue_cert("127.0.0.1", common_name=name)
+    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+    known.cert_pem.write_to_path(str(folder / "ca.pem"))
+    return Papers(*(str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem")))
+
+
+class Served:
+    """A gate server on loopback that can be stopped and started again on its port."""
+
+    def __init__(self, folder: Path, make_gate: Callable[[], Gate]) -> None:
+        self.folder = folder
+        self.authority = trustme.CA()
+        self.papers = papers(folder / "server", "the-gate", self.authority, self.authority)
+        self.port = 0
+        self._make_gate = make_gate
+        self._server: GateServer | None = None
+
+    async def start(self) -> None:
+        home = self.folder / "served"
+        home.mkdir(mode=0o700, exist_ok=True)
+        context = server_context(**dataclasses.asdict(self.papers))
+        tenants = Tenants(home, self._make_gate, LOG)
+        self._server = GateServer(self._make_gate, tenants, Holders({"core", "other"}), LOG)
+        self.port = await self._server.open("127.0.0.1", self.port, context)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+
+    def options(self, name: str = "core", authority: trustme.CA | None = None) -> dict[str, str]:
+        """What the gate of the core that is called ``name`` is configured with."""
+        folder = self.folder / f"{name}-{id(authority)}"
+        mine = papers(folder, name, authority or self.authority, self.authority)
+        return {"url": f"https://127.0.0.1:{self.port}", **dataclasses.asdict(mine)}
+
+
+def site(home: Path) -> list[Path]:
+    """Folders of the gates that worked at the served site, one a core."""
+    return sorted(home.glob("served/*/gate"))
+
+
+class TestHTTPGate(SuspendConformance):
+    """Nodes on demand, with sleep, behind the API."""
+
+    ready_timeout = gone_timeout = asleep_timeout = 20.0
+
+    @pytest.fixture(autouse=True)
+    async def _served(self, _context: None, tmp_path: Path) -> AsyncIterator[None]:
+        made: list[ElasticTestGate] = []
+
+        def make() -> Gate:
+            made.append(ElasticTestGate(name="far", delay=0.05))
+            return made[-1]
+
+        self.served = Served(tmp_path, make)
+        await self.served.start()
+        self.options = self.served.options()
+        yield
+        await self.served.stop()
+        for gate in made:
+            if gate.trait_has_value("context"):
+                await gate.destroy()
+
+    def make_gate(self) -> Gate:
+        return HTTPGate(**self.options)
+
+
+class TestHTTPStaticGate(StaticGateConformance):
+    """Fixed nodes behind the API."""
+
+    @pytest.fixture(autouse=True)
+    async def _served(self, _context: None, tmp_path: Path) -> AsyncIterator[None]:
+        made: list[LocalGate] = []
+
+        def make() -> Gate:
+            made.append(LocalGate(name="far"))
+            return made[-1]
+
+        self.served = Served(tmp_path, make)
+        await self.served.start()
+        self.options = self.served.options()
+        yield
+        await self.served.stop()
+        for gate in made:
+            if gate.trait_has_value("context"):
+                await gate.close(idle=True)
+
+    def make_gate(self) -> Gate:
+        return HTTPStaticGate(**self.options)
+
+
+@pytest.fixture
+async def far(tmp_path: Path) -> AsyncIterator[Served]:
+    """A served elastic site."""
+    made: list[ElasticTestGate] = []
+
+    def make() -> Gate:
+        made.append(ElasticTestGate(name="far", delay=0.0))
+        return made[-1]
+
+    served = Served(tmp_path, make)
+    await served.start()
+    yield served
+    await served.stop()
+    for gate in made:
+        if gate.trait_has_value("context"):
+            clear_faults(gate.context.home)
+            await gate.destroy()
+
+
+async def test_errors_arrive_as_what_they_are(far: Served, context: GateContext) -> None:
+    gate = HTTPGate(name="near", context=context, **far.options())
+    await gate.start()
+    try:
+        (home,) = site(far.folder)
+        request = PartitionRequest("p1", "small", "ann", context.user_ca)
+        inject(home, Fault("create", "NoCapacity"), times=1)
+        with pytest.raises(NoCapacity):
+            await gate.create(request)
+        await gate.create(request)
+        assert [each.name for each in await gate.list()] == ["p1"]
+    finally:
+        await gate.close(idle=True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoCapacity("full", hint="wait", scope=Scope(frozenset({"a"}), "west"), retry_after=9.0),
+        Throttled("slowly", retry_after=3.0),
+        NotAuthorized("no", hint="ask"),
+    ],
+)
+def test_an_error_travels_whole(error: NoCapacity) -> None:
+    assert vars(error_of(body_of(error))) == vars(error)
+    assert type(error_of(body_of(error))) is type(error)
+
+
+async def test_changes_are_passed_on(far: Served, context: GateContext) -> None:
+    heard: list[str] = []
+    near = dataclasses.replace(context, changed=heard.append)
+    gate = HTTPGate(name="near", context=near, **far.options())
+    await gate.start()
+    try:
+        await gate.create(PartitionRequest("p1", "small", "ann", context.user_ca))
+        await eventually(lambda: "p1" in heard, "the change is heard")
+    finally:
+        await gate.close(idle=True)
+
+
+async def test_a_restarted_server_goes_on_where_it_was(far: Served, context: GateContext) -> None:
+    gate = HTTPGate(name="near", context=context, **far.options())
+    await gate.start()
+    try:
+        await gate.create(PartitionRequest("p1", "small", "ann", context.user_ca))
+        await far.stop()
+        with pytest.raises(GateUnavailable):
+            await gate.get("p1")
+        await far.start()
+        assert (await gate.get("p1")).name == "p1"
+    finally:
+        await gate.close(idle=True)
+
+
+async def test_a_server_that_forgot_a_core_learns_of_it_again(
+    far: Served, context: GateContext
+) -> None:
+    gate = HTTPGate(name="near", context=context, **far.options())
+    await gate.start()
+    try:
+        await far.stop()
+        (known,) = far.folder.glob("served/*/core.json")
+        known.unlink()
+        await far.start()
+        assert await gate.list() == []
+    finally:
+        await gate.close(idle=True)
+
+
+async def test_what_a_core_made_is_its_own(far: Served, context: GateContext) -> None:
+    first = HTTPGate(name="near", context=context, **far.options("core"))
+    await first.start()
+    try:
+        thief = HTTPGate(name="near", context=context, **far.options("other"))
+        with pytest.raises(NotAuthorized, match="another certificate"):
+            await thief.start()
+    finally:
+        await first.close(idle=True)
+
+
+async def test_a_name_that_is_not_allowed_stays_outside(far: Served, context: GateContext) -> None:
+    gate = HTTPGate(name="near", context=context, **far.options("stranger"))
+    with pytest.raises(NotAuthorized, match="stranger"):
+        await gate.start()
+
+
+async def test_a_certificate_of_another_authority_is_refused(
+    far: Served, context: GateContext
+) -> None:
+    gate = HTTPGate(name="near", context=context, **far.options("core", trustme.CA()))
+    with pytest.raises(GateError) as refused:
+        await gate.start()
+    assert "refuse our certificate" in f"{refused.value.message} {refused.value.hint}"
+
+
+async def test_a_server_of_another_authority_is_refused(far: Served, context: GateContext) -> None:
+    options = far.options()
+    other = trustme.CA()
+    other.cert_pem.write_to_path(options["cafile"])
+    gate = HTTPGate(name="near", context=context, **options)
+    with pytest.raises(NotAuthorized, match="not accepted"):
+        await gate.start()
+
+
+async def test_nobody_comes_in_without_a_certificate(far: Served) -> None:
+    trusting = ssl.create_default_context(cafile=far.papers.cafile)
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(f"https://127.0.0.1:{far.port}/gate/v1", ssl=trusting)
+
+
+async def test_the_wrong_class_for_the_site_is_told(far: Served, context: GateContext) -> None:
+    gate = HTTPStaticGate(name="near", context=context, **far.options())
+    with pytest.raises(ConfigurationError, match="'http'"):
+        await gate.start()
