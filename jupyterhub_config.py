@@ -34,6 +34,10 @@ state.chmod(0o700)
 # change bind_url.
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
+
+# Names of those who administer the hub and the core.
+admins: set[str] = set()
+c.Authenticator.admin_users = admins
 c.JupyterHub.bind_url = f"http://127.0.0.1:{port}{os.environ.get('SKYPORT_HUB_PREFIX', '/')}"
 
 # -- servers: jobs of the core ---------------------------------------------------------------------
@@ -50,10 +54,19 @@ if os.geteuid() == 0:
 # known to the core: so do not wait for the result.
 c.JupyterHub.init_spawners_timeout = 1
 
+# Ports of the hub's own parts. With PORT=8000 these are JupyterHub's usual 8081 and 8001. They
+# follow PORT, so that two hubs do not meet, and stay the same over a restart, because running
+# servers know the hub by its port.
+step = 1 if port <= 65400 else -1
+hub_port, proxy_port, core_port = port + 81 * step, port + step, port + 82 * step
+
 # Sites, limits and the like of the core go into a file of its own, SKYPORT_HOME/skyport_config.py.
 c.JupyterHub.services = [
     {
         "name": "skyport",
+        # The core's REST API, for browsers and for programs with a token: /services/skyport/
+        "url": f"http://127.0.0.1:{core_port}",
+        "oauth_no_confirm": True,
         "command": [
             sys.executable,
             "-m",
@@ -66,13 +79,38 @@ c.JupyterHub.services = [
     }
 ]
 
+# -- who may do what at the core -------------------------------------------------------------------
+
+c.JupyterHub.custom_scopes = {
+    "custom:skyport:jobs:read": {"description": "See one's own Sky Port jobs"},
+    "custom:skyport:jobs:write": {
+        "description": "Submit, change and cancel one's own Sky Port jobs",
+        "subscopes": ["custom:skyport:jobs:read"],
+    },
+    "custom:skyport:admin": {
+        "description": "See and change the Sky Port jobs of all users, and drain nodes",
+        "subscopes": ["custom:skyport:jobs:write"],
+    },
+}
+# A user's own tokens have what the user has. The tokens of servers have the role "server", which is
+# left as it is: what runs in a server cannot act as its user at the core.
+c.JupyterHub.load_roles = [
+    {
+        "name": "user",
+        "scopes": ["self", "access:services!service=skyport", "custom:skyport:jobs:write"],
+    },
+    {
+        "name": "skyport-admin",
+        "description": "Admins of Sky Port",
+        "scopes": ["access:services!service=skyport", "custom:skyport:admin"],
+        "users": sorted(admins),
+    },
+]
+
 # -- the hub's own parts ---------------------------------------------------------------------------
 
-# With PORT=8000 these are JupyterHub's usual 8081 and 8001. They follow PORT, so that two hubs do
-# not meet, and stay the same over a restart, because running servers know the hub by its port.
-step = 1 if port <= 65400 else -1
-c.JupyterHub.hub_port = port + 81 * step
-c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{port + step}"
+c.JupyterHub.hub_port = hub_port
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{proxy_port}"
 
 c.JupyterHub.db_url = f"sqlite:///{state / 'jupyterhub.sqlite'}"
 c.JupyterHub.cookie_secret_file = str(state / "cookie_secret")

@@ -8,21 +8,26 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Dict, Float, Instance, Int, List, TraitError, Tuple, Type, Unicode
+from traitlets import Bool, Dict, Enum, Float, Instance, Int, List, TraitError, Tuple, Type, Unicode
 from traitlets import default as default_value
 from traitlets import validate as validator
 
 from skyport_gates.gate import Gate
 from skyport_gates.plugins import load_gate_class
 
+from .accounts import parse_accounts
 from .api import DoorError
 from .commands import CoreApplication, Subcommand, subcommands
 from .core import Core
+from .door_traits import DoorTraits
+from .https_traits import HttpsTraits
 from .lock import HAND_OVER, HomeLock, HomeLockedError
+from .pki import CertificateError
 from .scheduling import FCFS
 from .settings import Settings
 from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
+from .ssh.runspec import ENGINES
 from .store import DatabaseUnusable
 
 LOGIN_PATIENCE = 1.2
@@ -32,7 +37,7 @@ EXIT_TIMEOUT = 8.0
 """Seconds that cancel_on_exit may take; JupyterHub kills a service 10 s after asking it to end."""
 
 
-class SkyPortCore(CoreApplication):
+class SkyPortCore(DoorTraits, HttpsTraits, CoreApplication):
     """The daemon: queue, scheduler, lifecycle, SSH and REST API."""
 
     name = "skyport-core"
@@ -160,9 +165,71 @@ class SkyPortCore(CoreApplication):
         Int(), Int(), default_value=(20000, 29999), help="First and last port for tunnel_address."
     ).tag(config=True)
 
+    container_engine = Enum(
+        ENGINES,
+        "auto",
+        help="""
+        What runs the container images of jobs on the nodes: podman, docker, apptainer (or
+        singularity); auto: the first of these that a node has; none: the job runs on the node
+        itself, for nodes that already hold what the images hold.
+        """,
+    ).tag(config=True)
+
+    input_timeout = Float(
+        86400,
+        min=1,
+        help="""
+        Seconds that a job may wait for its input files to be uploaded. The job fails once they
+        have passed.
+        """,
+    ).tag(config=True)
+
+    max_walltime = Int(
+        0,
+        min=0,
+        help="""
+        Longest walltime in seconds that users may ask for, at the submission or later; a job
+        that asks for none gets it. 0: any. Does not hold for admins and the hub.
+        """,
+    ).tag(config=True)
+
+    record_time = Float(
+        90 * 86400,
+        min=0,
+        help="""
+        Seconds after its end for which the record of a job is kept, with its events, logs and
+        results. 0: for ever. What it used stays in the accounts.
+        """,
+    ).tag(config=True)
+
+    accounts = Dict(
+        key_trait=Unicode(),
+        help="""
+        Accounts that jobs may name: name → {"users": [...], "sites": [...]}, who may use it and
+        where its jobs run; an empty list, or none, means all. Without any, each site is an
+        account of the same name that is open to all.
+        """,
+    ).tag(config=True)
+
+    storages = Dict(
+        key_trait=Unicode(),
+        value_trait=Unicode(),
+        help="""
+        Shared storages that jobs may name: name → path on the nodes. A job finds the path in
+        SKYPORT_STORAGE_<NAME>, and that of its first one in SKYPORT_STORAGE.
+        """,
+    ).tag(config=True)
+
     max_output = Int(10 * 2**30, min=1, help="Bytes of results that one job may bring home.").tag(
         config=True
     )
+    max_input = Int(
+        10 * 2**30, min=0, help="Bytes that the uploaded inputs of one job may have together."
+    ).tag(config=True)
+    allow_shell = Bool(
+        True,
+        help="Let users open terminals and run commands on the nodes of their running jobs.",
+    ).tag(config=True)
 
     core = Instance(Core, allow_none=True)
 
@@ -222,6 +289,10 @@ class SkyPortCore(CoreApplication):
             make_pool=self.make_pool,
             socket_path=Path(self.socket_path),
             allowed_uids=frozenset(map(_uid, self.allowed_users)),
+            hub=self.make_hub_options(),
+            https=self.make_https_options(),
+            certificate_days=self.certificate_days,
+            rates=self.make_rates(),
             refresh_interval=self.refresh_interval,
             reap_interval=self.reap_interval,
             log=self.log,
@@ -253,10 +324,19 @@ class SkyPortCore(CoreApplication):
             max_offers=self.max_offers,
             keep_time=self.keep_time,
             max_output=self.max_output,
+            max_input=self.max_input,
+            allow_shell=self.allow_shell,
             default_cpus=self.default_cpus,
             default_memory=self.default_memory,
             tunnel_address=self.tunnel_address,
             tunnel_ports=self.tunnel_ports,
+            container_engine=self.container_engine,
+            storages=dict(self.storages),
+            max_walltime=self.max_walltime,
+            record_time=self.record_time,
+            accounts=parse_accounts(self.accounts),
+            input_timeout=self.input_timeout,
+            allowed_forwards=tuple(self.allowed_forwards),
         )
 
     def start(self) -> None:
@@ -272,7 +352,7 @@ class SkyPortCore(CoreApplication):
             self.exit_with(str(error))
         try:
             asyncio.run(self._serve())
-        except (DatabaseUnusable, DoorError) as error:
+        except (CertificateError, DatabaseUnusable, DoorError) as error:
             self.exit_with(str(error))
         finally:
             lock.release()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from traitlets import Unicode
 from traitlets import default as default_value
@@ -16,6 +18,8 @@ from traitlets.config import Application, catch_config_error
 from skyport_gates.plugins import PluginError, command_names, load_command
 
 from . import __version__
+from .api.openapi import openapi
+from .api.tracing import RequestFilter
 from .ssh.identity import SSHIdentity
 from .store import DatabaseUnusable, upgrade_db
 
@@ -74,7 +78,16 @@ class CoreApplication(Application):
 
     @default_value("log_format")
     def _log_format_default(self) -> str:
-        return "[%(levelname)1.1s %(asctime)s.%(msecs).03d %(name)s] %(message)s"
+        return "[%(levelname)1.1s %(asctime)s.%(msecs).03d %(name)s] %(message)s%(request)s"
+
+    @default_value("logging_config")
+    def _logging_config_default(self) -> dict[str, Any]:
+        """Requests and refusals are logged where the rest is, each with the request's id."""
+        return {
+            "filters": {"request": {"()": RequestFilter}},
+            "handlers": {"console": {"filters": ["request"]}},
+            "loggers": {"skyport": {"level": "INFO", "handlers": ["console"]}},
+        }
 
     @default_value("home")
     def _home_default(self) -> str:
@@ -147,14 +160,29 @@ class ShowSSHCA(CoreApplication):
         sys.stdout.write(SSHIdentity.load(Path(self.home)).user_ca.strip() + "\n")
 
 
+class ShowOpenAPI(Application):
+    """Print the OpenAPI document of the REST API."""
+
+    name = "skyport-core openapi"
+    description = "Print the OpenAPI 3.1 document of the REST API, as JSON."
+
+    def start(self) -> None:
+        """Print the document."""
+        sys.stdout.write(json.dumps(openapi().document(), indent=2) + "\n")
+
+
 Subcommand = type[Application] | Callable[[Application], Application]
 
 
 def subcommands() -> dict[str, tuple[Subcommand, str]]:
     """The core's own commands, and those that installed gates announce, which stay unloaded."""
+    from .certcommand import CertCommand
+
     return {
         **{name: (_of_gate(name), f"Commands of the gate {name}.") for name in command_names()},
         "upgrade-db": (UpgradeDB, UpgradeDB.description),
+        "cert": (CertCommand, CertCommand.description),
+        "openapi": (ShowOpenAPI, ShowOpenAPI.description),
         "ssh-ca": (ShowSSHCA, "Print the public key that on-prem nodes must trust."),
     }
 

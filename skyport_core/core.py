@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,17 +13,25 @@ from skyport_gates.gate import Gate, GateContext, GateError, PartitionNotFound, 
 from skyport_gates.timing import in_time
 
 from . import __version__
-from .api import Services, make_application, unix_door
+from .api import HubDoor, HubOptions, Limits, Rates, Services, make_application, unix_door
+from .api.doors import HttpsOptions, TlsDoor, hub_door, hub_sockets, tls_door
+from .certificates import Certificates
 from .inventory import Inventory
 from .jobs.attachment import Attachments
 from .jobs.context import JobContext
+from .jobs.files import JobFiles
+from .jobs.following import Feeds
 from .jobs.placement import Placer
+from .jobs.reach import Reach
 from .jobs.reconciler import JobReconciler
+from .jobs.records import Records
 from .jobs.service import Jobs
 from .model import PartitionRecord, PartitionState
 from .partitions.reaper import reap
 from .partitions.reconciler import PartitionReconciler
 from .partitions.service import Partitions as PartitionService
+from .pki import DEFAULT_DAYS, Authority, Issuer, Register
+from .pki.server import ServerIdentity
 from .scheduling import Policy
 from .secretkey import load_secret_key
 from .settings import Settings
@@ -33,6 +39,7 @@ from .sites import Sites
 from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
 from .store import GateMemory, Store
+from .whatif import WhatIf
 from .wire import Health
 from .workqueue import WorkQueue
 
@@ -57,6 +64,14 @@ class Core:
         Where the Unix door is made.
     allowed_uids : collection of int
         Who may use that door, besides root and the core's own user.
+    hub : HubOptions, optional
+        Where JupyterHub and the door behind its proxy are; None: there is no such door.
+    https : HttpsOptions, optional
+        Where HTTPS is served; None: nowhere.
+    certificate_days : float
+        How long certificates are valid unless their requests say otherwise.
+    rates : Rates, optional
+        What each caller may use, at all doors together.
     reap_interval, refresh_interval : float
         Seconds between two searches for leftovers, and two looks at the gates' inventories.
     """
@@ -75,6 +90,10 @@ class Core:
         refresh_interval: float,
         reap_interval: float,
         log: logging.Logger,
+        hub: HubOptions | None = None,
+        https: HttpsOptions | None = None,
+        certificate_days: float = DEFAULT_DAYS,
+        rates: Rates | None = None,
     ) -> None:
         self.home = home
         self.log = log
@@ -85,6 +104,12 @@ class Core:
         self._make_pool = make_pool
         self._socket_path = socket_path
         self._allowed_uids = allowed_uids
+        self._hub = hub
+        self._limits = Limits(rates)
+        self._hub_door: HubDoor | None = None
+        self._https = https
+        self._certificate_days = certificate_days
+        self._tls_door: TlsDoor | None = None
         self._refresh_interval = refresh_interval
         self._reap_interval = reap_interval
         self._started = time.monotonic()
@@ -94,20 +119,39 @@ class Core:
     async def start(self) -> None:
         """Open the store and the door, then take up what was under way."""
         self._loop = asyncio.get_running_loop()
+        # A hub that started this core waits for the port, and gives up after half a minute.
+        sockets = hub_sockets(self._hub) if self._hub else []
         self._store = await Store.open(self._db_url, load_secret_key(self.home))
-        self._core_id = await self._identity()
+        self._core_id = await self._store.core_id()
         identity = SSHIdentity.load(self.home)
         self._wire(identity)
+        issuer = Issuer(self._store, Authority.load(self.home), self._core_id)
+        register = Register(self._store, issuer.authority)
         services = Services(
             self._store,
             self._jobs,
             self._inventory,
             PartitionService(self._store, self._partitions),
             self,
+            files=self._files,
+            logs=Feeds(self._store, self._jobs, self.log),
+            reach=Reach(self._attachments, self._pool, allow_shell=self._settings.allow_shell),
+            certificates=Certificates(self._store, issuer, register, self._certificate_days),
         )
         self._door = await unix_door(
             make_application(services), self._socket_path, allowed_uids=self._allowed_uids
         )
+        if self._hub:
+            application = make_application(services, prefix=self._hub.root, limits=self._limits)
+            self._hub_door = hub_door(application, self._hub, sockets)
+        if self._https:
+            self._tls_door = await tls_door(
+                make_application(services, limits=self._limits, original=True),
+                register,
+                ServerIdentity(issuer, self.home, self._https.server),
+                self._https.address,
+                self._https.port,
+            )
         await self._partitions.recover()
         await self._reconciler.recover()
         self._tasks = [
@@ -118,6 +162,7 @@ class Core:
                 ("jobs", self._reconciler.run()),
                 ("placement", self._placer.run()),
                 ("reaper", self._reap()),
+                ("records", self._records.run()),
             )
         ]
         self._placer.replan()
@@ -162,6 +207,9 @@ class Core:
             interrupt_job=lambda job_id: self._reconciler.bereft(job_id),
             log=self.log,
         )
+        self._files = JobFiles(
+            self._store, self.home, self._settings.max_input, lambda: self._placer.replan()
+        )
         self._placer = Placer(
             self._store,
             self._sites,
@@ -171,6 +219,7 @@ class Core:
             wake=queue.add,
             wake_partition=self._partitions.wake,
             log=self.log,
+            missing_inputs=self._files.missing_inputs,
         )
         context = JobContext(
             store=self._store,
@@ -182,7 +231,16 @@ class Core:
             log=self.log,
         )
         self._reconciler = JobReconciler(context, queue, self._placer.replan)
-        self._jobs = Jobs(context, self._reconciler, self._placer.replan)
+        self._records = Records(
+            self._store, self._files.remove_files, self._settings.record_time, self.log
+        )
+        self._jobs = Jobs(
+            context,
+            self._reconciler,
+            self._records,
+            self._placer.replan,
+            WhatIf(self._store, self._placer),
+        )
         self._inventory = Inventory(self._store, self._sites, self._placer.replan)
 
     def _partition_changed(self, name: str) -> None:
@@ -192,14 +250,6 @@ class Core:
 
     async def _reap(self) -> None:
         await reap(self._store, self._sites, self._core_id, self._reap_interval, self.log)
-
-    async def _identity(self) -> str:
-        """The core's id, made once and kept in the database."""
-        known = await self._store.get_meta("core_id")
-        if known is None:
-            known = uuid.uuid4().hex
-            await self._store.set_meta("core_id", known)
-        return known
 
     async def cancel_all(self, timeout: float) -> None:
         """Cancel every job and wait until all have ended, for at most ``timeout`` seconds.
@@ -244,6 +294,10 @@ class Core:
 
     async def stop(self) -> None:
         """Close everything of the core's own; the jobs on the nodes go on."""
+        if self._tls_door:
+            await self._tls_door.close()
+        if self._hub_door:
+            await self._hub_door.close()
         await self._door.close()
         for task in self._tasks:
             task.cancel()
@@ -256,15 +310,12 @@ class Core:
 
     async def health(self) -> Health:
         """What ``GET /api/v1/health`` answers."""
-        counts = Counter(
-            job.state.value for job in await self._store.active_jobs() if not job.state.final
-        )
         return Health(
             status="ok",
             version=__version__,
             core_id=self._core_id,
             uptime=time.monotonic() - self._started,
-            jobs=dict(counts),
+            jobs=await self._store.count_active(),
         )
 
 

@@ -11,7 +11,7 @@ from skyport_gates.gate import Flavor, GateError, Node, Quota
 
 from .api.services import ServiceError
 from .flavors import BadCursor, Row, reason_of
-from .jobs.placement import reservations, total
+from .jobs.prospects import reservations, total
 from .model import Job, JobState, Resources
 from .offering import SiteSnapshot
 from .sites import Sites, node_reason

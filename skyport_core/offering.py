@@ -62,4 +62,5 @@ def _offers(site: str, flavor: Flavor, suspendable: bool) -> Iterator[Offer]:
                 zone=zone,
                 spot=terms.spot,
                 suspendable=suspendable,
+                storage=flavor.storage,
             )

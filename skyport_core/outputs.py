@@ -6,6 +6,14 @@ import asyncio
 import os
 from pathlib import Path
 
+from .confined import make_private
+
+INPUTS, OUTPUTS, UPLOADS = "inputs", "files", "uploads"
+"""Folders in a job's: what was uploaded for it, what it brought home, what is on its way in."""
+
+MARK = "complete"
+"""Name of the empty file which tells that everything of a job came home."""
+
 
 def output_folder(home: Path, job_id: str) -> Path:
     """Where the logs and results of a job are kept, below the core's ``home``."""
@@ -18,7 +26,7 @@ async def write_private(path: Path, data: bytes) -> None:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

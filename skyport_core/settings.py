@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from .accounts import Account
 from .model import JobState
 
 
@@ -27,10 +30,20 @@ class Settings:
     max_offers: int = 20
     keep_time: float = 14 * 86400.0
     max_output: int = 10 * 2**30
+    max_input: int = 10 * 2**30
+    allow_shell: bool = True
     default_cpus: float = 1.0
     default_memory: int = 1024
     tunnel_address: str = ""
     tunnel_ports: tuple[int, int] = (20000, 29999)
+    container_engine: str = "auto"
+    storages: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    allowed_forwards: tuple[str, ...] = ()
+
+    max_walltime: int = 0
+    record_time: float = 90 * 86400.0
+    accounts: Mapping[str, Account] = field(default_factory=lambda: MappingProxyType({}))
+    input_timeout: float = 86400.0
 
     def deadline(self, state: JobState, *, start_timeout: int, elastic: bool) -> float | None:
         """Seconds a job may stay in ``state``; None where only its walltime limits it."""

@@ -181,7 +181,7 @@ class Server:
             gss_host=None,
             agent_forwarding=False,
             x11_forwarding=False,
-            allow_pty=False,
+            line_editor=False,
             allow_scp=False,
             encryption_algs=ENCRYPTION,
             compression_algs=None,

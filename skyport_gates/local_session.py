@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
+from .local_terminal import PseudoTerminal
+
 if TYPE_CHECKING:
     from asyncssh.channel import SSHChannel
 
@@ -30,6 +32,12 @@ MAX_PACKET = 64 * 2**10
 
 HANGUP_GRACE = 5.0
 """Seconds between SIGHUP and SIGKILL for a command whose channel was closed."""
+
+LAST_WORDS = 0.2
+"""Seconds to show what a command left in its terminal that others still use."""
+
+END_OF_INPUT = b"\x04"
+"""What a terminal takes for the end of the input."""
 
 _SFTP_VERSION = 3
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
@@ -147,6 +155,7 @@ class CommandSession(asyncssh.SSHServerProcess[bytes]):
         self._open_sessions = open_sessions
         open_sessions.add(self)
         self._child: asyncio.subprocess.Process | None = None
+        self._terminal: PseudoTerminal | None = None
         self._closed = False
         self._ended = asyncio.Event()
 
@@ -160,8 +169,13 @@ class CommandSession(asyncssh.SSHServerProcess[bytes]):
         return subsystem == "sftp"
 
     def break_received(self, msec: int) -> bool:
-        """Refused: there are no terminals."""
+        """Refused: a break means nothing to a command here."""
         return False
+
+    def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        """Tell the command's terminal."""
+        if self._terminal is not None:
+            self._terminal.resize(width, height)
 
     def signal_received(self, signal: str) -> None:
         """Pass a signal of the client on to the command's process group."""
@@ -195,10 +209,58 @@ class CommandSession(asyncssh.SSHServerProcess[bytes]):
         return True
 
     async def _serve(self, _process: asyncssh.SSHServerProcess[Any]) -> None:
+        command = ["/bin/sh"] if self.command is None else ["/bin/sh", "-c", self.command]
+        if self.term_type is None:
+            status = await self._run_piped(command)
+        else:
+            status = await self._run_in_terminal(command, self.term_type)
+        if self._closed:
+            return
+        if status < 0:
+            self.exit_with_signal(signal.Signals(-status).name[3:])
+        else:
+            self.exit(status)
+
+    async def _run_in_terminal(self, command: list[str], kind: str) -> int:
         home = self._homes.open(self._username)
-        command = ["-c", self.command] if self.command is not None else []
+        columns, rows = self.term_size[:2]
+        self._terminal = terminal = PseudoTerminal(columns, rows)
+        environment = login_environment(self._username, home, dict(self.env))
+        try:
+            self._child = child = await asyncio.create_subprocess_exec(
+                *terminal.attached(*command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                cwd=home,
+                env={**environment, "TERM": kind},
+                start_new_session=True,
+            )
+            return await self._show(terminal, child)
+        finally:
+            self._ended.set()
+            terminal.close()
+
+    async def _show(self, terminal: PseudoTerminal, child: asyncio.subprocess.Process) -> int:
+        """Pass on what is typed and shown, until the command has ended."""
+        if self._closed:
+            self.hang_up()
+        typing = asyncio.ensure_future(_copy_keys(self.stdin, terminal))
+        showing = asyncio.ensure_future(_copy_screen(terminal, self.stdout))
+        try:
+            status = await child.wait()
+            # Others may have the terminal open still; what is in it by now is the command's.
+            terminal.started()
+            await asyncio.wait({showing}, timeout=LAST_WORDS)
+            return status
+        finally:
+            for part in (typing, showing):
+                part.cancel()
+            await asyncio.gather(typing, showing, return_exceptions=True)
+
+    async def _run_piped(self, command: list[str]) -> int:
+        home = self._homes.open(self._username)
         self._child = child = await asyncio.create_subprocess_exec(
-            "/bin/sh",
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -214,16 +276,10 @@ class CommandSession(asyncssh.SSHServerProcess[bytes]):
             await asyncio.gather(
                 _copy_out(child.stdout, self.stdout), _copy_out(child.stderr, self.stderr)
             )
-            status = await child.wait()
+            return await child.wait()
         finally:
             feed.cancel()
             self._ended.set()
-        if self._closed:
-            return
-        if status < 0:
-            self.exit_with_signal(signal.Signals(-status).name[3:])
-        else:
-            self.exit(status)
 
 
 async def _copy_in(source: asyncssh.SSHReader[bytes], pipe: asyncio.StreamWriter | None) -> None:
@@ -237,6 +293,21 @@ async def _copy_in(source: asyncssh.SSHReader[bytes], pipe: asyncio.StreamWriter
         return  # the command closed its input: as with a pipe, the rest is dropped
     finally:
         pipe.close()
+
+
+async def _copy_keys(source: asyncssh.SSHReader[bytes], terminal: PseudoTerminal) -> None:
+    while data := await source.read(65536):
+        await terminal.write(data)
+    await terminal.write(END_OF_INPUT)
+
+
+async def _copy_screen(terminal: PseudoTerminal, target: asyncssh.SSHWriter[bytes]) -> None:
+    try:
+        while data := await terminal.read():
+            target.write(data)
+            await target.drain()
+    except (OSError, asyncssh.Error):
+        log.debug("Output of a terminal was dropped: its channel is closed")
 
 
 async def _copy_out(pipe: asyncio.StreamReader | None, target: asyncssh.SSHWriter[bytes]) -> None:

@@ -17,6 +17,7 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from skyport_core.api.v1 import ROUTES
 from skyport_core.app import SkyPortCore
+from skyport_core.certcommand import CertCommand
 from skyport_core.console import main as console
 from skyport_core.model import JobState
 from skyport_core.wire import EventView, JobView
@@ -173,6 +174,9 @@ def _check_core(arguments: list[str]) -> None:
         command = program.subcommands[name][0]
         if not isinstance(command, type):
             command = load_command(name)
+        if issubclass(command, CertCommand):
+            _check_click(command.group, words)
+            return
         program = command()
     named = {**program.aliases, **program.flags}
     names = [name for one in named for name in ([one] if isinstance(one, str) else one)]
@@ -181,10 +185,12 @@ def _check_core(arguments: list[str]) -> None:
 
 
 def _check_console(arguments: list[str]) -> None:
-    context = console.make_context("skyport", list(arguments))
-    name, command, rest = console.resolve_command(
-        context, [*context._protected_args, *context.args]
-    )
+    _check_click(console, arguments)
+
+
+def _check_click(group: click.Group, arguments: list[str]) -> None:
+    context = group.make_context("command", list(arguments))
+    name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
     assert command is not None
     command.make_context(name, rest, parent=context)
 

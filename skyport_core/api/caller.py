@@ -37,7 +37,8 @@ class Caller:
     may_write
         May change things; else only look at them.
     trusted
-        Came in by the socket: a part of the same installation, which is not held to any rate.
+        A part of the same installation, which is not held to any rate: it came in by the socket,
+        or acts for all users of a hub.
     peer
         Address that the caller's own machine has for the core, when the door knows it: a job may
         be given a way back there.

@@ -16,6 +16,10 @@ SHOWN_LENGTH = 60
 """Characters of a refused value that a message repeats."""
 
 
+LONGEST_NAME = 255
+"""Characters of the longest name."""
+
+
 class ApiError(Exception):
     """An answer other than success.
 
@@ -49,12 +53,19 @@ class ApiError(Exception):
         self.field = field
 
 
-def from_validation(error: ValidationError, model: type[BaseModel]) -> ApiError:
-    """The first complaint of pydantic as a 400 (not JSON at all) or 422 (not this model)."""
+def from_validation(
+    error: ValidationError, model: type[BaseModel], noun: str = "field"
+) -> ApiError:
+    """The first complaint of pydantic as a 400 (not JSON at all) or 422 (not this model).
+
+    ``noun`` is what the model consists of, for people: fields, or arguments of a query.
+    """
     first = error.errors(include_url=False)[0]
     if first["type"] == "json_invalid":
         return ApiError(400, "invalid_json", f"The body is not valid JSON: {first['msg']}")
     path = [part for part in first["loc"] if part != "[key]"]
+    if noun == "argument":
+        path = path[:1]  # one that is given several times has no other name
     field = ".".join(str(part) for part in path)
     if not field and "field" in first.get("ctx", {}):
         # A rule about several fields together says which of them to name.
@@ -63,10 +74,11 @@ def from_validation(error: ValidationError, model: type[BaseModel]) -> ApiError:
     if not field:
         return _invalid("The body must be a JSON object", None)
     if first["type"] == "missing":
-        return _invalid(f"{field}: this field is required", field)
+        return _invalid(f"{field}: this {noun} is required", field)
     if first["type"] == "extra_forbidden":
-        known = f"; known are {', '.join(sorted(model.model_fields))}" if len(path) == 1 else ""
-        return _invalid(f"{field}: unknown field{known}", field)
+        names = ", ".join(sorted(model.model_fields)) or "none"
+        known = f"; known are {names}" if len(path) == 1 else ""
+        return _invalid(f"{field[:SHOWN_LENGTH]}: unknown {noun}{known}", field[:SHOWN_LENGTH])
     shown = _shown(first["input"]) if _open(path, model) else ""
     return _invalid(f"{field}{shown}: {_allowed(first['msg'])}", field)
 
@@ -75,6 +87,13 @@ def from_query(error: ValidationError, name: str) -> ApiError:
     """A refused argument of the query as a 422."""
     first = error.errors(include_url=False, include_context=False)[0]
     return _invalid(f"{name}{_shown(first['input'])}: {_allowed(first['msg'])}", name)
+
+
+def checked_name(text: str) -> str:
+    """A name from the path that something may bear; raises KeyError for what nothing can."""
+    if not 0 < len(text) <= LONGEST_NAME or not text.isprintable():
+        raise KeyError(text)
+    return text
 
 
 def _invalid(message: str, field: str | None) -> ApiError:

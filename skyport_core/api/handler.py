@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import traceback
-import uuid
+from collections.abc import Awaitable
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -16,8 +15,15 @@ from tornado.web import Finish, HTTPError, RequestHandler, stream_request_body
 
 from ..wire import ErrorBody, ErrorView
 from .caller import Caller, Identify
+from .conditions import check_match, entity_tag
 from .errors import ApiError, from_query, from_validation
+from .guard import Guard
+from .limits import Limits, check_url, stays_open
+from .media import media_type, read_json
+from .operation import Operation, operation_of
+from .queries import NoQuery, read_query
 from .services import ServiceError, Services
+from .tracing import ACCESS, make_request_id, work_for
 
 MAX_BODY = 32 * 2**20
 """Bytes of the largest body that is accepted."""
@@ -25,7 +31,7 @@ MAX_BODY = 32 * 2**20
 THREAD_BODY = 2**18
 """Bytes from which on a body is parsed in a thread, so that the event loop is not held up."""
 
-access_log = logging.getLogger("skyport.access")
+access_log = logging.getLogger(ACCESS)
 api_log = logging.getLogger("skyport.api")
 
 Running = set[asyncio.Task[Any]]
@@ -54,15 +60,13 @@ class ApiBase(RequestHandler):
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
-        given = self.request.headers.get("X-Request-Id", "")
         if not hasattr(self, "request_id"):
-            self.request_id = (
-                given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else uuid.uuid4().hex
-            )
+            self.request_id = make_request_id(self.request.headers.get("X-Request-Id", ""))
         self.set_header("X-Request-Id", self.request_id)
 
     async def prepare(self) -> None:
         """Find out who calls, and whether the method is theirs to use."""
+        work_for(self.request_id)
         task = asyncio.current_task()
         if task is not None:
             running: Running = self.settings["running"]
@@ -71,14 +75,73 @@ class ApiBase(RequestHandler):
         identify: Identify | None = self.settings.get("identify")
         if identify is None:
             raise ApiError(403, "forbidden", "This door does not know its callers.")
+        check_url(self.request)
         self.caller = await identify(self.request)
+        if task is not None:
+            guard: Guard = self.settings["guard"]
+            guard.watch(task, self.request, self.caller)
+        limits: Limits | None = self.settings.get("limits")
+        if limits is not None:
+            limits.admit(self.caller)
+            if task and stays_open(self.described, self.get_query_argument("follow", None)):
+                limits.hold(self.caller, task)
         if self.request.method not in SAFE_METHODS and not self.caller.may_write:
             message = f"{self.caller.name} may look but not change anything with this token."
             raise ApiError(403, "forbidden", message)
 
+        described = self.described
+        if described is not None and described.query is None:
+            self.query_as(NoQuery)
+
+    @property
+    def described(self) -> Operation | None:
+        """What the method that is called was described as; None for one that is not taken."""
+        method = (self.request.method or "").lower()
+        return operation_of(getattr(self, "get" if method == "head" else method, None))
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """Text of the path or the query. Raises ApiError 400 for what is not UTF-8."""
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            message = f"{name or 'The address'}: must be UTF-8, percent-encoded"
+            raise ApiError(400, "bad_request", message) from None
+
+    async def head(self, *args: str, **kwargs: str) -> None:
+        """As GET, without the body, for whatever can be got."""
+        described = operation_of(self.get)
+        if described is None or described.websocket:
+            raise HTTPError(405)
+        await cast("Awaitable[None]", self.get(*args, **kwargs))
+
+    def options(self, *args: str, **kwargs: str) -> None:
+        """Say which methods there are."""
+        self.set_header("Allow", ", ".join(self._allowed_methods()))
+        self.clear_header("Content-Type")
+        self.set_status(204)
+
+    def tag(self, version: int | str) -> None:
+        """Have the answer carry its version as ``ETag``; who has it already gets 304."""
+        self._version = version
+        self.set_header("ETag", entity_tag(version))
+
+    def finish(self, chunk: str | bytes | dict[str, Any] | None = None) -> asyncio.Future[None]:
+        """End the answer; who asked for something it knows already gets 304."""
+        looks = self.request.method in ("GET", "HEAD") and self.get_status() == 200
+        begun = self._headers_written or not hasattr(self, "_version")
+        if looks and not begun and self.check_etag_header():
+            self.set_status(304)
+            chunk = None
+        return super().finish(chunk)
+
+    def check_match(self, version: int | str, noun: str) -> None:
+        """Raise ApiError 412 if ``If-Match`` asks for another version than this of ``noun``."""
+        check_match(self.request.headers.get("If-Match"), version, noun)
+
     def compute_etag(self) -> str | None:
-        """None: answers change all the time and are small."""
-        return None
+        """The tag of an answer that has one; the others change all the time and are small."""
+        version = getattr(self, "_version", None)
+        return None if version is None else entity_tag(version)
 
     def query(self, name: str, adapter: TypeAdapter[Value], default: Value) -> Value:
         """An argument of the query, read by ``adapter``. Raises ApiError 422 naming it."""
@@ -107,12 +170,7 @@ class ApiBase(RequestHandler):
 
     def query_as(self, model: type[Model]) -> Model:
         """The whole query as ``model``. Raises ApiError 422 naming the argument at fault."""
-        given = {name: self.get_query_argument(name) for name in self.request.query_arguments}
-        try:
-            return model.model_validate(given)
-        except ValidationError as error:
-            refused = from_validation(error, model)
-        raise refused
+        return read_query(self.request.query_arguments, model)
 
     def reply(self, view: BaseModel, status: int = 200) -> None:
         """Answer with a model as JSON."""
@@ -126,6 +184,12 @@ class ApiBase(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every error as JSON; what the caller may not know stays in the log."""
+        answer = self.refusal(status_code, **kwargs)
+        body = ErrorBody(code=answer.code, message=answer.message, field=answer.field)
+        self.finish(ErrorView(error=body).model_dump_json())
+
+    def refusal(self, status_code: int, **kwargs: Any) -> ApiError:
+        """What to tell of an error; status and headers of the answer are set to it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         answer = _answer(error, status_code, self.request_id, self.request.path)
         for name, value in answer.headers.items():
@@ -133,8 +197,7 @@ class ApiBase(RequestHandler):
         if answer.status == 405:
             self.set_header("Allow", ", ".join(self._allowed_methods()))
         self.set_status(answer.status)
-        body = ErrorBody(code=answer.code, message=answer.message, field=answer.field)
-        self.finish(ErrorView(error=body).model_dump_json())
+        return answer
 
     def log_exception(
         self,
@@ -155,11 +218,15 @@ class ApiBase(RequestHandler):
 
     def _allowed_methods(self) -> list[str]:
         own = type(self)
-        return [
+        methods = [
             method
             for method in ("GET", "PUT", "POST", "PATCH", "DELETE")
             if getattr(own, method.lower()) is not getattr(RequestHandler, method.lower())
         ]
+        described = operation_of(own.get)
+        if described is not None and not described.websocket:
+            methods.insert(1, "HEAD")
+        return [*methods, "OPTIONS"]
 
 
 @stream_request_body
@@ -184,17 +251,27 @@ class ApiHandler(ApiBase):
         if not self._too_large:
             self._body += chunk
 
-    async def read(self, model: type[Model]) -> Model:
-        """The request's body as ``model``. Raises ApiError 400, 413 or 422."""
+    def content_type(self, *taken: str) -> str:
+        """The media type of the body, one of those ``taken``. Raises ApiError 415."""
+        return media_type(self.request.headers.get("Content-Type"), *taken)
+
+    def body(self) -> bytes:
+        """The request's body. Raises ApiError 413 if it was too large."""
         if self._too_large:
             limit = MAX_BODY // 2**20
             raise ApiError(413, "too_large", f"The body is larger than {limit} MiB.")
         body = bytes(self._body)
         self._body.clear()
+        return body
+
+    async def read(self, model: type[Model]) -> Model:
+        """The request's body as ``model``. Raises ApiError 400, 413, 415 or 422."""
+        self.content_type("application/json")
+        body = self.body()
         try:
             if len(body) < THREAD_BODY:
-                return model.model_validate_json(body)
-            return await asyncio.to_thread(model.model_validate_json, body)
+                return read_json(body, model)
+            return await asyncio.to_thread(read_json, body, model)
         except ValidationError as error:
             refused = from_validation(error, model)
         raise refused
@@ -206,7 +283,7 @@ class NotFound(ApiHandler):
     async def prepare(self) -> None:
         """Answer 404, but only to those who may call at all."""
         await super().prepare()
-        raise ApiError(404, "not_found", f"There is nothing at {self.request.path}.")
+        raise ApiError(404, "not_found", f"There is nothing at {self.request.path[:200]}.")
 
 
 def log_request(handler: RequestHandler) -> None:
@@ -226,6 +303,7 @@ def log_request(handler: RequestHandler) -> None:
 
 
 def _answer(error: object, status: int, request_id: str, path: str) -> ApiError:
+    path = path[:200]
     if isinstance(error, ApiError):
         return error
     if isinstance(error, ServiceError):

@@ -41,9 +41,15 @@ class Operation:
     answers
         What comes back, by status.
     errors
-        Statuses of refusals besides 401, 403, 404 for ids in the path, 422 and 429.
+        Statuses of refusals besides those that any operation may give (400, 401, 403, 422, 429,
+        503) and those that follow from what it takes: 404 for names in the path, 413 and 415 for
+        a body, 412 for ``If-Match``.
     headers
         Request headers with a meaning.
+    returns
+        Headers of its successful answers.
+    etag
+        Whether it answers with an ``ETag``; a GET then heeds ``If-None-Match`` (304).
     admin
         Whether only admins may use it.
     websocket
@@ -58,6 +64,8 @@ class Operation:
     answers: Mapping[int, Body] = field(default_factory=lambda: {200: None})
     errors: tuple[int, ...] = ()
     headers: tuple[Header, ...] = ()
+    returns: tuple[Header, ...] = ()
+    etag: bool = False
     admin: bool = False
     websocket: bool = False
 
@@ -73,7 +81,7 @@ def operation(summary: str, **details: Any) -> Callable[[Method], Method]:
     return mark
 
 
-def operation_of(method: Callable[..., Any]) -> Operation | None:
+def operation_of(method: Callable[..., Any] | None) -> Operation | None:
     """What a method was described as; None if it was not."""
     found: Operation | None = getattr(method, "operation", None)
     return found

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..model import Job
 from ..store import Store
 from ..wire import (
+    CertificateIssued,
+    CertificateRequest,
+    CertificateView,
+    FileList,
+    FileView,
     FlavorList,
     FlavorQuery,
     Health,
     ImageView,
+    JobPatch,
     JobRequest,
     NodeView,
+    OfferList,
+    OfferRequest,
     PartitionView,
     QuotaView,
+    ShellQuery,
     SiteView,
+    TunnelView,
 )
+from .caller import Caller
 
 
 class ServiceError(Exception):
@@ -53,12 +66,51 @@ class ServiceError(Exception):
 class JobService(Protocol):
     """The front of the job lifecycle. Any method may raise :class:`ServiceError`."""
 
-    async def submit(self, job_id: str, owner: str, request: JobRequest) -> tuple[Job, bool]:
+    @property
+    def allowed_forwards(self) -> Collection[str]:
+        """Places near the core that anybody's jobs may have a forward to."""
+
+    @property
+    def site_names(self) -> Collection[str]:
+        """The sites of this core."""
+
+    def account_of(self, site: str, by: Caller) -> str | None:
+        """An account that a caller's jobs at a site can be charged to; None: there is none."""
+
+    async def submit(
+        self,
+        job_id: str,
+        owner: str,
+        request: JobRequest,
+        *,
+        submitted: JobRequest | None = None,
+        by: Caller | None = None,
+    ) -> tuple[Job, bool]:
         """Put a job into the queue; the stored job, and whether it is new.
 
-        Idempotent by ``job_id``. Raises ``store.Tombstoned`` when it was deleted before, and
-        ``store.Different`` when the id belongs to another owner or to other content.
+        Idempotent by ``job_id``; a repetition is recognised by ``submitted`` (None: ``request``).
+        Limits for users do not hold for ``by`` None, the core itself. Raises ``store.Tombstoned``
+        when it was deleted before, and ``store.Different`` when the id belongs to another owner
+        or to other content.
         """
+
+    async def change(self, job: Job, change: JobPatch, *, by: Caller | None = None) -> Job:
+        """Change a job as far as it can be; ServiceError 409 where it cannot.
+
+        Raises ``store.Conflict`` when the job is not as it was read any more; so do ``requeue``
+        and ``remove``.
+        """
+
+    async def requeue(self, job: Job) -> Job:
+        """Have a job start over, whether it runs or has ended; ServiceError 409 if it cannot."""
+
+    async def remove(self, job: Job) -> None:
+        """Forget a job that has ended, with its files; ServiceError 409 before that."""
+
+    async def offers(
+        self, owner: str, request: OfferRequest, *, by: Caller | None = None
+    ) -> OfferList:
+        """Where a job would go if it were submitted now. Nothing is stored."""
 
     async def cancel(self, job_id: str, owner: str | None) -> Job | None:
         """Have a job end, whatever state it is in; returns at once, idempotent.
@@ -72,6 +124,102 @@ class JobService(Protocol):
 
         Empty when there is no more, or nothing yet.
         """
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """A regular file at the core that is open to be read; who has it closes ``descriptor``."""
+
+    descriptor: int
+    status: os.stat_result
+
+
+class InputUpload(Protocol):
+    """A file on its way in; nothing of it can be seen before it is finished."""
+
+    async def write(self, data: bytes) -> None:
+        """Take in more; returns once there is room for what comes next. ServiceError 413, 507."""
+
+    async def finish(self, digest: bytes | None = None) -> tuple[FileView, bool]:
+        """Put it into its place; the file, and whether it is new there.
+
+        Raises ServiceError 409 when its job does not wait any more, and 422 when the SHA-256
+        ``digest`` is that of other bytes.
+        """
+
+    async def abort(self) -> None:
+        """Drop it; nothing happens once it has ended."""
+
+
+class FileService(Protocol):
+    """The files of jobs at the core. Any method may raise :class:`ServiceError`."""
+
+    @property
+    def max_input(self) -> int:
+        """Bytes that all inputs of a job may have together."""
+
+    async def files(self, job: Job) -> FileList:
+        """What was uploaded for a job and what it brought home."""
+
+    async def upload(self, job: Job, path: str, mode: int, size: int | None) -> InputUpload:
+        """Begin to take in an input of ``size`` bytes (None: not known) with permissions ``mode``.
+
+        Raises ServiceError 404, 409 or 413.
+        """
+
+    async def remove_input(self, job: Job, path: str) -> None:
+        """Remove an input, which the job then waits for; ServiceError 404 or 409."""
+
+    async def open_input(self, job: Job, path: str) -> OpenFile:
+        """An input; ServiceError 404 if it is not there."""
+
+    async def open_output(self, job: Job, path: str) -> OpenFile:
+        """A file that came home; ServiceError 404 if it is not there."""
+
+
+class FollowService(Protocol):
+    """What jobs write, as they write it."""
+
+    def follow(self, job: Job, stream: str, offset: int) -> AsyncGenerator[bytes, None]:
+        """The bytes of ``stdout``, ``stderr`` or ``boot`` from ``offset`` on, until the job ended.
+
+        A job that goes back to the queue writes anew: its next attempt follows from its first byte.
+        """
+
+
+class Piped(Protocol):
+    """A program on a node, or a connection to a port there."""
+
+    async def read(self) -> tuple[int, bytes]:
+        """What comes next, and from which stream (1, 2); waits for it. Empty: all have ended."""
+
+    async def write(self, data: bytes) -> None:
+        """Send; returns once there is room for what comes next."""
+
+    async def write_eof(self) -> None:
+        """Nothing more will be sent."""
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The terminal has another size now."""
+
+    async def end(self) -> tuple[int | None, str | None]:
+        """Exit status, and the signal that ended the program; waits for it."""
+
+    def close(self) -> None:
+        """Hang up, whatever is under way."""
+
+
+class ReachService(Protocol):
+    """Ways to the nodes of running jobs. Any method may raise :class:`ServiceError`."""
+
+    async def shell(self, job: Job, query: ShellQuery) -> Piped:
+        """A terminal, or a command, on the job's node as its login."""
+
+    async def port(self, job: Job, port: int) -> Piped:
+        """A TCP connection to a port of the job's node."""
+
+    def tunnels(self, owner: str | None) -> list[TunnelView]:
+        """The ports that are carried for an owner's jobs (None: for all)."""
 
 
 class SiteService(Protocol):
@@ -110,6 +258,28 @@ class PartitionService(Protocol):
         """
 
 
+class CertificateService(Protocol):
+    """The core's authority. Any method may raise :class:`ServiceError`."""
+
+    @property
+    def authority(self) -> str:
+        """The authority's certificate, PEM."""
+
+    def look_again(self) -> None:
+        """Ask the database what was revoked, before the next answer about any certificate."""
+
+    async def certificates(self, owner: str | None) -> list[CertificateView]:
+        """Those of a user (None: all of everybody), the newest first."""
+
+    async def sign(
+        self, name: str, request: CertificateRequest, *, limited: bool
+    ) -> CertificateIssued:
+        """A certificate for ``name``; for a user (``limited``) not longer than by default."""
+
+    async def revoke(self, serial: str, owner: str | None, reason: str) -> CertificateView | None:
+        """Accept a certificate no longer; None if ``owner`` (None: anybody) has none such."""
+
+
 class InfoService(Protocol):
     """What the core says of itself."""
 
@@ -126,3 +296,7 @@ class Services:
     sites: SiteService
     partitions: PartitionService
     info: InfoService
+    files: FileService
+    logs: FollowService
+    reach: ReachService
+    certificates: CertificateService

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from . import jobs, offers, sites, submit  # noqa: F401 - they add their commands to main
+from . import (  # noqa: F401 - they add their commands to main
+    certs,
+    context,
+    core,
+    files,
+    flavors,
+    forward,
+    jobs,
+    logs,
+    offers,
+    partitions,
+    run,
+    shell,
+    sites,
+    submit,
+    usage,
+)
 from .command import main
 
 __all__ = ["main"]

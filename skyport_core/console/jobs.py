@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import re
-from collections.abc import AsyncIterator
+import datetime as dt
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 import click
 
-from ..client import CoreClient, CoreError
+from ..client import CoreClient
 from ..model import ACTIVE_STATES, JobKind, JobState
-from ..wire import EventView, JobView
+from ..wire import JobPatch, JobQuery, JobView
 from .command import core_command, main
-from .output import age, clock, plain, print_fields, print_json, print_table
+from .finding import PAGE, complete_jobs, complete_sites, find, job_argument
+from .output import age, plain, print_fields, print_json, print_table
+from .values import time
+from .views import job_fields, place
 
 SHORT_ID = 8
 """Characters of an id that tables show."""
 
-PAGE = 1000
-SEARCHED_PAGES = 10
-"""How far back an id is looked for by its first characters."""
-
-LOG_PAUSE = 1.0
-"""Seconds between two looks for more log."""
-
-job_argument = click.argument("job", metavar="JOB")
+jobs_argument = click.argument(
+    "jobs", metavar="JOB...", nargs=-1, required=True, shell_complete=complete_jobs
+)
 
 
 @main.command()
@@ -40,7 +37,12 @@ job_argument = click.argument("job", metavar="JOB")
     help="Only in this state; may be given several times.",
 )
 @click.option("--kind", type=click.Choice([kind.value for kind in JobKind]), help="Only this kind.")
-@click.option("--limit", type=click.IntRange(1, PAGE), default=100, show_default=True)
+@click.option("--name", help="Only of exactly this name.")
+@click.option("--site", shell_complete=complete_sites, help="Only at this site.")
+@click.option("--array", metavar="JOB", shell_complete=complete_jobs, help="Only of this array.")
+@click.option("--since", type=click.DateTime(), help="Only submitted after this time.")
+@click.option("--until", type=click.DateTime(), help="Only submitted before this time.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
 @core_command
 async def jobs(
     client: CoreClient,
@@ -49,13 +51,30 @@ async def jobs(
     owner: str | None,
     states: tuple[str, ...],
     kind: str | None,
+    array: str | None,
+    since: dt.datetime | None,
+    until: dt.datetime | None,
     limit: int,
+    **wanted: Any,
 ) -> None:
     """List jobs, the newest first."""
     chosen = [JobState[name] for name in states] or ([] if ended else ACTIVE_STATES)
-    views = await client.list_jobs(
-        owner=owner, states=chosen, kind=JobKind(kind) if kind else None, limit=limit
+    query = JobQuery(
+        owner=owner,
+        state=tuple(chosen),
+        kind=JobKind(kind) if kind else None,
+        array=(await find(client, array)).array if array else None,
+        submitted_after=since.astimezone() if since else None,
+        submitted_before=until.astimezone() if until else None,
+        limit=min(limit, PAGE),
+        **wanted,
     )
+    views: list[JobView] = []
+    async with aclosing(client.jobs(query)) as found:
+        async for view in found:
+            views.append(view)
+            if len(views) == limit:
+                break
     if as_json:
         return print_json(views)
     columns = ("ID", "STATE", "OWNER", "NODE", "AGE>", "NAME", "NOTE")
@@ -64,9 +83,9 @@ async def jobs(
             view.id[:SHORT_ID],
             view.state,
             view.owner,
-            _place(view),
+            place(view),
             age(view.created_at),
-            view.name,
+            view.name if view.array_index is None else f"{view.name} [{view.array_index}]",
             view.failure.message if view.failure else view.wait_reason,
         )
         for view in views
@@ -76,163 +95,126 @@ async def jobs(
 
 @main.command()
 @job_argument
+@click.option("--script", is_flag=True, help="Print the job's script.")
 @core_command
-async def show(client: CoreClient, as_json: bool, job: str) -> None:
+async def show(client: CoreClient, as_json: bool, job: str, script: bool) -> None:
     """Show all about a job."""
-    view = await _find(client, job)
+    view = await find(client, job)
+    if script:
+        return click.echo(await client.script(view.id), nl=False)
     if as_json:
         return print_json(view)
-    print_fields(_fields(view))
+    print_fields(job_fields(view))
     if view.failure and view.failure.log_tail:
         click.echo("\nLast lines of its log:\n" + plain(view.failure.log_tail))
     return None
 
 
 @main.command()
-@job_argument
-@click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
-@core_command
-async def events(client: CoreClient, as_json: bool, job: str, follow: bool) -> None:
-    """Show what happened to a job; with --json one object a line."""
-    view = await _find(client, job)
-    async with aclosing(client.events(view.id, follow=follow)) as stream:
-        async for event in stream:
-            click.echo(event.model_dump_json() if as_json else _line(event))
-
-
-@main.command()
-@job_argument
-@click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
-@click.option("--stderr", is_flag=True, help="Its standard error, where that is kept apart.")
-@click.option("--boot", is_flag=True, help="What a machine that did not come up for it printed.")
-@core_command
-async def logs(
-    client: CoreClient, as_json: bool, job: str, follow: bool, stderr: bool, boot: bool
-) -> None:
-    """Print what a job wrote; with --json one object a part."""
-    if stderr and boot:
-        raise click.UsageError("Choose one of --stderr and --boot.")
-    view = await _find(client, job)
-    offset = 0
-    stream = "boot" if boot else "stderr" if stderr else "stdout"
-    async for data in _log(client, view, stream, follow):
-        if as_json:
-            text = data.decode(errors="replace")
-            click.echo(json.dumps({"offset": offset, "text": text}))
-        else:
-            click.echo(data, nl=False)
-        offset += len(data)
-
-
-@main.command()
-@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@jobs_argument
+@click.option("--array", is_flag=True, help="All jobs of its array.")
 @click.option("--wait", "-w", is_flag=True, help="Return only once the jobs have ended.")
 @core_command
-async def cancel(client: CoreClient, as_json: bool, jobs: tuple[str, ...], wait: bool) -> None:
+async def cancel(
+    client: CoreClient, as_json: bool, jobs: tuple[str, ...], array: bool, wait: bool
+) -> None:
     """Cancel jobs, in whatever state they are."""
-    found = [await _find(client, job) for job in jobs]
-    views = [await client.delete_job(view.id) or view for view in found]
+
+    async def one(view: JobView) -> JobView:
+        return await client.delete_job(view.id, array=array) or view
+
+    views = await _each(client, jobs, one)
     if wait:
-        views = [await _ended(client, view) for view in views]
+        views = [await client.ended(view.id) for view in views]
+    _report(views, as_json, "is being cancelled")
+
+
+@main.command()
+@jobs_argument
+@core_command
+async def requeue(client: CoreClient, as_json: bool, jobs: tuple[str, ...]) -> None:
+    """Have jobs start over; what they did so far is dropped."""
+
+    async def one(view: JobView) -> JobView:
+        return await client.requeue(view.id)
+
+    _report(await _each(client, jobs, one), as_json, "starts over", final=False)
+
+
+@main.command()
+@jobs_argument
+@core_command
+async def hold(client: CoreClient, as_json: bool, jobs: tuple[str, ...]) -> None:
+    """Keep queued jobs from starting."""
+
+    async def one(view: JobView) -> JobView:
+        return await client.hold(view.id)
+
+    _report(await _each(client, jobs, one), as_json, "is held")
+
+
+@main.command()
+@jobs_argument
+@core_command
+async def release(client: CoreClient, as_json: bool, jobs: tuple[str, ...]) -> None:
+    """Let held jobs start."""
+
+    async def one(view: JobView) -> JobView:
+        return await client.release(view.id)
+
+    _report(await _each(client, jobs, one), as_json, "may start")
+
+
+@main.command()
+@job_argument
+@click.argument("walltime", type=time)
+@core_command
+async def extend(client: CoreClient, as_json: bool, job: str, walltime: int) -> None:
+    """Let a job run for this long from its start (3600, 90m, 2h, 1d); only longer once it runs."""
+    view = await client.extend((await find(client, job)).id, walltime)
+    _report([view], as_json, f"may run for {walltime} s", final=False)
+
+
+@main.command()
+@job_argument
+@click.argument("name")
+@click.option("--comment", help="Change the remark too.")
+@core_command
+async def rename(
+    client: CoreClient, as_json: bool, job: str, name: str, comment: str | None
+) -> None:
+    """Give a job another name."""
+    view = await find(client, job)
+    given = {"name": name, "comment": comment}
+    patch = JobPatch.model_validate({key: text for key, text in given.items() if text is not None})
+    _report([await client.patch_job(view.id, patch)], as_json, "is renamed", final=False)
+
+
+@main.command()
+@jobs_argument
+@core_command
+async def delete(client: CoreClient, as_json: bool, jobs: tuple[str, ...]) -> None:
+    """Remove the records of jobs that have ended, with their events, logs and files."""
+
+    async def one(view: JobView) -> JobView:
+        await client.delete_record(view.id)
+        return view
+
+    _report(await _each(client, jobs, one), as_json, "is deleted", final=False)
+
+
+async def _each(
+    client: CoreClient, jobs: tuple[str, ...], work: Callable[[JobView], Awaitable[JobView]]
+) -> list[JobView]:
+    """Do it to all, after all were found: a wrong id among them changes nothing."""
+    found = [await find(client, job) for job in jobs]
+    return [await work(view) for view in found]
+
+
+def _report(views: list[JobView], as_json: bool, doing: str, *, final: bool = True) -> None:
     if as_json:
         return print_json(views)
     for view in views:
-        doing = f"is {view.state.value}" if view.state.final else "is being cancelled"
-        click.echo(plain(f"Job {view.id} of {view.owner} {doing}"))
+        now = f"is {view.state.value}" if final and view.state.final else doing
+        click.echo(plain(f"Job {view.id} of {view.owner} {now}"))
     return None
-
-
-async def _find(client: CoreClient, text: str) -> JobView:
-    """The job with this id, or the one whose id begins like this."""
-    if len(text) == 36:
-        view = await client.get_job(text)
-        if view is None:
-            raise CoreError(404, "job_not_found", f"There is no job {text}.")
-        return view
-    if not re.fullmatch(r"[0-9a-f][0-9a-f-]*", text):
-        raise click.UsageError(f"{text!r} is not the id of a job nor the beginning of one.")
-    found = [view async for view in _newest(client) if view.id.startswith(text)]
-    if not found:
-        raise CoreError(404, "job_not_found", f"There is no job whose id begins with {text}.")
-    if len(found) > 1:
-        some = ", ".join(view.id for view in found[:5])
-        raise click.UsageError(f"{len(found)} jobs begin with {text}: {some}")
-    return found[0]
-
-
-async def _newest(client: CoreClient) -> AsyncIterator[JobView]:
-    after = None
-    for _ in range(SEARCHED_PAGES):
-        page = await client.list_jobs(limit=PAGE, after=after)
-        for view in page:
-            yield view
-        if len(page) < PAGE:
-            return
-        after = page[-1].id
-
-
-async def _log(
-    client: CoreClient, view: JobView, stream: str, follow: bool
-) -> AsyncIterator[bytes]:
-    offset = 0
-    while True:
-        # Looked at before the log: what a job wrote before it ended is then never missed.
-        current = await client.get_job(view.id, wait=60) if follow else None
-        chunk = await client.log(view.id, stream, offset=offset, wait=60 if follow else 0)
-        if chunk.data:
-            yield chunk.data
-            offset = chunk.next_offset
-        elif not follow or current is None or current.state.final:
-            return
-        else:
-            await asyncio.sleep(LOG_PAUSE)
-
-
-async def _ended(client: CoreClient, view: JobView) -> JobView:
-    async with aclosing(client.events(view.id)) as stream:
-        async for _ in stream:
-            pass
-    return await client.get_job(view.id) or view
-
-
-def _fields(view: JobView) -> list[tuple[str, object]]:
-    needs = [
-        f"{view.cpus:g} cpus" if view.cpus else "",
-        f"{view.memory} MiB" if view.memory else "",
-    ]
-    needs.append(f"{view.gpus} gpus" if view.gpus else "")
-    failure = view.failure
-    return [
-        ("Job", view.id),
-        ("Name", view.name),
-        ("Owner", view.owner),
-        ("Kind", view.kind.value),
-        ("State", view.state),
-        ("Waits for", view.wait_reason),
-        ("Position", view.position),
-        ("Node", _place(view)),
-        ("Partition", view.partition),
-        ("Flavor", view.flavor),
-        ("Region", view.region),
-        ("Kept as", view.keep),
-        ("Resources", ", ".join(part for part in needs if part)),
-        ("Address", f"{view.address.host}:{view.address.port}" if view.address else None),
-        ("Submitted", clock(view.created_at)),
-        ("Started", clock(view.started_at)),
-        ("Ends at", clock(view.expires_at) if not view.state.final else ""),
-        ("Ended", clock(view.ended_at)),
-        ("Exit code", view.exit_code),
-        ("Failure", f"{failure.message} [{failure.reason}]" if failure else None),
-        ("Hint", failure.hint if failure else None),
-    ]
-
-
-def _place(view: JobView) -> str:
-    return f"{view.site}/{view.node}" if view.node else view.site or ""
-
-
-def _line(event: EventView) -> str:
-    hint = f" ({event.hint})" if event.hint else ""
-    return plain(
-        f"{clock(event.time)} {event.progress:3d}% {event.state.value:<10} {event.message}{hint}"
-    )

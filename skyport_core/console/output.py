@@ -96,6 +96,16 @@ def span(seconds: float) -> str:
     return f"{max(0, int(seconds))}s"
 
 
+def size(count: int) -> str:
+    """Bytes in the largest unit that fits, such as ``3.4M``."""
+    value = float(count)
+    for unit in ("", "K", "M", "G"):
+        if value < 1024:
+            return f"{value:.0f}" if not unit else f"{value:.1f}{unit}"
+        value /= 1024
+    return f"{value:.1f}T"
+
+
 def portion(part: float | None, whole: float | None) -> str:
     """``part/whole``; a dash for what is unknown or without limit."""
     return "/".join("-" if value is None else f"{value:g}" for value in (part, whole))
@@ -106,6 +116,12 @@ def price(value: float | None) -> str | None:
     if value is None:
         return None
     return f"{value:.2f}" if value >= 1 else f"{value:.4f}".rstrip("0").ljust(4, "0")
+
+
+def money(value: float | None, currency: str) -> str | None:
+    """A price with its currency, unless that is the usual one."""
+    text = price(value)
+    return text if text is None or currency in ("", "USD") else f"{text} {currency}"
 
 
 def _cell(value: object) -> Text:

@@ -1,4 +1,4 @@
-"""Commands about the core, its sites and nodes."""
+"""Commands about sites and nodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import click
 from ..client import CoreClient
 from ..wire import NodeView
 from .command import core_command, main
-from .output import plain, portion, print_fields, print_json, print_table, span
+from .finding import complete_nodes
+from .output import plain, portion, print_json, print_table
 
 
 def _split(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, str]:
@@ -18,27 +19,9 @@ def _split(context: click.Context, parameter: click.Parameter, value: str) -> tu
     return site, node
 
 
-node_argument = click.argument("node", metavar="SITE/NODE", callback=_split)
-
-
-@main.command()
-@core_command
-async def health(client: CoreClient, as_json: bool) -> None:
-    """Show whether the core lives, its version and its load."""
-    view = await client.health()
-    if as_json:
-        return print_json(view)
-    jobs = ", ".join(f"{count} {state}" for state, count in view.jobs.items() if count)
-    return print_fields(
-        [
-            ("Status", view.status),
-            ("Version", view.version),
-            ("Core", view.core_id),
-            ("Socket", client.socket_path),
-            ("Up", span(view.uptime)),
-            ("Jobs", jobs or "none"),
-        ]
-    )
+node_argument = click.argument(
+    "node", metavar="SITE/NODE", callback=_split, shell_complete=complete_nodes
+)
 
 
 @main.command()

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..model import Job
+from ..model import Job, JobKind
 from ..settings import Settings
 from ..sites import Sites
 from ..ssh.connection import ConnectionPool, ConnectionState, NodeConnection
-from ..ssh.errors import NodeUnreachable
+from ..ssh.errors import AddressInUse, NodeUnreachable
 from ..ssh.runner import Runner
-from ..ssh.tunnels import InTunnel, OutTunnel
+from ..ssh.tunnels import NODE_LOOPBACK, Address, InTunnel, OutTunnel
 from ..ssh.watch import Notice
+from ..wire import TunnelView
+from .ties import listen_candidates, tunnel_views
 
 NOTICE_LATE, NOTICE_RANGE = 5.0, 900.0
 """Seconds that the end of a node may be past or ahead, for a notice of it to be believed."""
@@ -52,6 +54,7 @@ class Attachment:
     """
 
     job_id: str
+    owner: str
     place: Place
     connection: NodeConnection
     runner: Runner
@@ -61,6 +64,7 @@ class Attachment:
     notice: Notice | None = None
     forwards: dict[str, OutTunnel] = field(default_factory=dict)
     listener: InTunnel | None = None
+    more: dict[int, InTunnel] = field(default_factory=dict)
     _lost_since: float | None = None
     _unsubscribe: list[Callable[[], None]] = field(default_factory=list)
     _unwatch: Callable[[], None] | None = None
@@ -99,38 +103,87 @@ class Attachment:
         return None if self._lost_since is None else time.monotonic() - self._lost_since
 
     async def open_forwards(self, job: Job) -> dict[str, int]:
-        """Carry the named services to the node; the port of each on the node's 127.0.0.1."""
+        """Carry the named services to the node; the port of each on the node's 127.0.0.1.
+
+        Where something else has a port that the job insists on, the job uses that: see
+        :meth:`borrowed`.
+        """
         async with self._lock:
             for name, address in job.spec.forwards.items():
                 if name not in self.forwards:
-                    tunnel = OutTunnel(
-                        self.connection, _split(address), job.forward_ports.get(name, 0)
-                    )
-                    await tunnel.open()
-                    self.forwards[name] = tunnel
+                    self.forwards[name] = await self._open_forward(job, name, address)
             return {name: tunnel.port for name, tunnel in self.forwards.items()}
 
+    async def _open_forward(self, job: Job, name: str, address: str) -> OutTunnel:
+        wanted = job.spec.forward_ports.get(name)
+        port = wanted or job.forward_ports.get(name, 0)
+        tunnel = OutTunnel(self.connection, _split(address), port, borrow=wanted is not None)
+        await tunnel.open()
+        if tunnel.borrowed and await self.runner.address_free(NODE_LOOPBACK, port):
+            await tunnel.close()
+            raise AddressInUse(
+                f"The login {self.connection} gets no port {port} on its node, which forward "
+                f"{name} of the job asks for, and nothing answers there",
+                hint="Ports below 1024 need root; ask for another in forward_ports.",
+            )
+        return tunnel
+
+    def borrowed(self) -> str:
+        """What to tell of forwards whose ports something else has; "" if there are none."""
+        told = [
+            f"{name} (port {tunnel.port})"
+            for name, tunnel in self.forwards.items()
+            if tunnel.borrowed
+        ]
+        if not told:
+            return ""
+        return f"Something on {self.place.node} has the port of {', '.join(told)}; it is used as is"
+
     async def open_listener(self, job: Job) -> tuple[str, int] | None:
-        """Listen at the core for the job's port; where, or None if the job serves none."""
-        if job.spec.port is None:
-            return None
+        """Listen at the core for the job's ports; where for the first, None if it has none."""
         async with self._lock:
+            for place, port in enumerate(job.spec.ports):
+                if port != job.spec.port and port not in self.more:
+                    listen = listen_candidates(job, port, place, self.settings)
+                    self.more[port] = await self._listen(job, port, listen)
+            if job.spec.port is None:
+                return None
             if self.listener is None:
-                tunnel = InTunnel(
-                    self.connection,
-                    listen=job.listen or self._listen_address(job, job.spec.port),
-                    target=(job.node_address, job.spec.port),
-                    wait=self.settings.tunnel_wait,
-                )
-                await tunnel.open()
-                self.listener = tunnel
+                listen = [job.listen or self._listen_address(job, job.spec.port)]
+                self.listener = await self._listen(job, job.spec.port, listen)
             return self.listener.listen
+
+    async def _listen(self, job: Job, port: int, addresses: list[Address]) -> InTunnel:
+        """Listen at the first of the addresses that is free."""
+        # A server is told its address. On a node shared with others, its port of 127.0.0.1 may
+        # be somebody else's server, to which nobody's cookies must go.
+        told = port == job.spec.port and job.spec.kind is JobKind.SERVER
+        for address in addresses:
+            tunnel = InTunnel(
+                self.connection,
+                listen=address,
+                target=(job.node_address, port),
+                wait=self.settings.tunnel_wait,
+                fallback=None if told else (NODE_LOOPBACK, port),
+            )
+            try:
+                await tunnel.open()
+            except AddressInUse:
+                if address is addresses[-1]:
+                    raise
+            else:
+                break
+        return tunnel
 
     def _listen_address(self, job: Job, port: int) -> tuple[str, int]:
         if not self.settings.tunnel_address:
             return job.core_address, port
         first, last = self.settings.tunnel_ports
         return self.settings.tunnel_address, first + job.number % (last - first + 1)
+
+    def tunnels(self) -> list[TunnelView]:
+        """The ports that are carried now."""
+        return tunnel_views(self)
 
     def watch(self) -> None:
         """Have the node report the job's exit, and its own."""
@@ -158,6 +211,9 @@ class Attachment:
             if self.listener is not None:
                 await self.listener.close()
                 self.listener = None
+            for listener in self.more.values():
+                await listener.close()
+            self.more.clear()
             for tunnel in self.forwards.values():
                 await tunnel.close()
             self.forwards.clear()
@@ -212,6 +268,7 @@ class Attachments:
             connection = self._pool.get(job.site, node, job.username)
             attachment = Attachment(
                 job.id,
+                job.owner,
                 Place.of(job),
                 connection,
                 Runner(connection, job.id),
@@ -232,6 +289,15 @@ class Attachments:
                 raise NodeUnreachable(f"Job {job.id} is not on {job.node} any more")
             await self.close(job.id, hang_up=attachment.place.partition is not None)
         return None
+
+    def tunnels(self, owner: str | None) -> list[TunnelView]:
+        """The ports that are carried for the jobs of an owner (None: of all)."""
+        return [
+            view
+            for attachment in self._attachments.values()
+            if owner in (None, attachment.owner)
+            for view in attachment.tunnels()
+        ]
 
     def has(self, job_id: str) -> bool:
         """Whether the job has an attachment now."""
@@ -278,7 +344,7 @@ class Attachments:
         connection = attachment.connection
         others = (other.connection for other in self._attachments.values())
         if hang_up and all(other is not connection for other in others):
-            await connection.close()
+            await self._pool.hang_up(connection)
 
     async def close_all(self) -> None:
         """Close everything; the jobs on the nodes go on."""

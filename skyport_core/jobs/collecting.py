@@ -9,6 +9,7 @@ from ..model import EventDraft, Failure, Job, JobState, PartitionRecord, Partiti
 from ..ssh.errors import NodeError, StagingFailed
 from .evicting import end_saving, save
 from .requeue import requeue
+from .restarting import abandoned, leave
 from .results import are_home, bring_home
 from .step import Step
 
@@ -26,10 +27,11 @@ END_MESSAGES = {
 async def collect(job: Job, context: JobContext) -> Step:
     """End the job on its node and enter its target once that is verified.
 
-    A job whose target is still RUNNING only leaves its machine, which is taken away.
+    A job whose target is still RUNNING only leaves its machine: that is taken away, or the job is
+    to start over.
     """
     if job.target is JobState.RUNNING:
-        return await save(job, context)
+        return await (leave if job.requeue else save)(job, context)
     if job.node is None:
         return await _release(job, context, cleanup=False)
     if await _partition_leaving(job, context):
@@ -52,6 +54,8 @@ async def abandon(job: Job, context: JobContext, failure: Failure | None = None)
 
     ``failure`` says why, for a job whose results are lost by that; None: its machine is gone.
     """
+    if job.target is JobState.RUNNING and job.requeue:
+        return await abandoned(job, context)
     if job.target is JobState.RUNNING:
         return await end_saving(job, context, whole=False)
     lost = await _results_lost(job, context, failure)

@@ -116,6 +116,8 @@ async def _other_wish(
         return "it is a spot node" if record.spot else "it is no spot node"
     if spec.max_price is not None and record.price is not None and record.price > spec.max_price:
         return f"it costs {money(record.price)} per hour"
+    if spec.nodes != record.count:
+        return f"it has {record.count} node{'s' if record.count > 1 else ''}, not {spec.nodes}"
     if record.site not in sites.gates:
         return f"its site {record.site} is not configured any more"
     before = await store.get_job(record.job_id)

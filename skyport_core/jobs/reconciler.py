@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from skyport_gates.gate import GateError, PartitionNotFound
 
-from ..model import EventDraft, Failure, Job, JobState
+from ..model import EventDraft, Failure, Job, JobKind, JobState
 from ..ssh.errors import NodeError
 from ..store import Conflict, JobChanges
 from ..workqueue import WorkQueue, serve
@@ -19,6 +19,7 @@ from .collecting import abandon, clean_up, collect
 from .context import JobContext
 from .evicting import taken
 from .requeue import requeue
+from .restarting import back
 from .results import restore_time
 from .running import watch
 from .staging import stage
@@ -40,6 +41,8 @@ OVERDUE = {
     JobState.STAGING: "The job's files could not be brought to {place} within {limit:g} s",
     JobState.STARTING: "The server on {place} did not answer within {limit:g} s of its start",
 }
+
+BATCH_OVERDUE = "The job could not be started on {place} within {limit:g} s"
 
 RETRY_EVENT_REASON = "node_trouble"
 
@@ -111,6 +114,12 @@ class JobReconciler:
             await self._apply(job, self._leave(job))
         elif job.state is JobState.QUEUED:
             self._replan()
+        elif job.requeue and job.state is JobState.ALLOCATING:
+            # Nothing of it is on a node yet.
+            await self._apply(job, await self._phase(job, back))
+        elif job.requeue and job.state is not JobState.COLLECTING:
+            event = EventDraft("Stopping, to start over", reason="stopping")
+            await self._apply(job, Step.to(JobState.COLLECTING, event))
         else:
             step = await taken(job, context)
             await self._apply(job, step or await self._phase(job, PHASES[job.state]))
@@ -161,7 +170,10 @@ class JobReconciler:
             return await abandon(job, context, Failure("results_lost", message, "Start again."))
         if job.state is JobState.ALLOCATING and job.partition is not None and job.node is not None:
             limit = context.settings.boot_timeout
-        message = OVERDUE[job.state].format(place=job.node or job.site, limit=limit)
+        overdue_text = OVERDUE[job.state]
+        if job.state is JobState.STARTING and job.spec.kind is JobKind.BATCH:
+            overdue_text = BATCH_OVERDUE
+        message = overdue_text.format(place=job.node or job.site, limit=limit)
         if job.state is JobState.ALLOCATING:
             return await overdue(job, context, message)
         reason = f"{job.state.value.lower()}_timeout"
@@ -231,6 +243,9 @@ class JobReconciler:
         )
         if limit is not None and state is JobState.STAGING:
             limit += round(await restore_time(job, self._context))
+        if limit is not None and state is JobState.STARTING and job.spec.kind is JobKind.BATCH:
+            # Its port may take the first part of the time, and its node the second.
+            limit += self._context.settings.node_lost_timeout
         return limit
 
     async def _deadline(self, job: Job, state: JobState, changes: JobChanges) -> dt.datetime | None:
@@ -240,7 +255,8 @@ class JobReconciler:
 
     def _entered(self, job: Job) -> None:
         self.log.info("Job %s of %s: %s (%s)", job.id, job.owner, job.state.value, job.node or "-")
-        if job.state.final or job.state is JobState.QUEUED:
+        if job.state.final or job.state in (JobState.QUEUED, JobState.RUNNING):
+            # Of a job that runs now, others may wait that it does.
             self._replan()
         if not job.state.final or job.cleanup_pending:
             self._queue.add(job.id)

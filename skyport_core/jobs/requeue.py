@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..model import EventDraft, Failure, Job, JobState
 from ..partitions.trouble import BLAMELESS
+from .restarting import FRESH, REQUEUED
 from .step import Step
 
 if TYPE_CHECKING:
@@ -53,18 +54,7 @@ async def requeue(
     return Step.to(
         JobState.QUEUED,
         event,
-        {
-            "excluded": excluded,
-            "attempt": job.attempt + 1,
-            "site": None,
-            "node": None,
-            "username": None,
-            "partition": None,
-            "reserved": None,
-            "forward_ports": {},
-            "started_at": None,
-            "expires_at": None,
-        },
+        {**FRESH, "excluded": excluded, "attempt": job.attempt + 1},
     )
 
 
@@ -72,6 +62,12 @@ async def _too_often(job: Job, context: JobContext, event: EventDraft) -> str | 
     """What to tell when the job may not be placed once more."""
     # The event that ends an attempt carries the state that the job went back to.
     events = await context.store.events(job.id)
+    tried = job.attempt + 1
+    asked = max((told.seq for told in events if told.reason == REQUEUED.reason), default=0)
+    if asked:
+        # Who asks for a new start gets all the tries anew.
+        events = [told for told in events if told.seq > asked]
+        tried = sum(told.reason == "placed" for told in events)
     past = [told.reason for told in events if told.state is JobState.QUEUED]
     offers = sum(reason in BLAMELESS for reason in past)
     if event.reason in BLAMELESS:
@@ -81,7 +77,7 @@ async def _too_often(job: Job, context: JobContext, event: EventDraft) -> str | 
     boots = past.count("boot") + 1
     if event.reason == "boot" and boots >= MAX_BOOTS:
         return f"{event.message}. It was the {boots}. machine made for this job"
-    if job.attempt - offers + 1 < context.settings.max_attempts:
+    if tried - offers < context.settings.max_attempts:
         return None
-    tried = f"{job.attempt - offers + 1} places were tried"
-    return f"No place could be used. {tried}; the last: {event.message}"
+    places = f"{tried - offers} places were tried"
+    return f"No place could be used. {places}; the last: {event.message}"

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model import Eviction, Job
+from ..outputs import INPUTS, MARK, OUTPUTS
 from ..partitions.steps import WOKEN
 from ..ssh.errors import NodeError
 from ..ssh.files import total_size
+from .environment import workdir_of
 
 if TYPE_CHECKING:
     from .attachment import Attachment
@@ -20,9 +22,6 @@ CLOCK_GRAIN = 0.1
 
 SLOWEST = 2**20
 """Bytes per second that the way to a node is expected to carry at least."""
-
-MARK = "complete"
-"""Name of the empty file which tells that everything of a job came home."""
 
 
 async def bring_home(job: Job, context: JobContext, attachment: Attachment) -> None:
@@ -36,8 +35,8 @@ async def bring_home(job: Job, context: JobContext, attachment: Attachment) -> N
         try:
             await attachment.runner.collect(
                 job.spec.outputs,
-                folder / "files",
-                workdir=job.spec.workdir,
+                folder / OUTPUTS,
+                workdir=workdir_of(job),
                 limit=context.settings.max_output,
             )
         except NodeError as error:
@@ -67,18 +66,21 @@ async def restore(job: Job, context: JobContext, attachment: Attachment) -> None
     """Bring what an eviction saved to the job's next machine, if the job wants to move."""
     saved = await _saved(job, context)
     if saved is not None:
-        await attachment.runner.restore(saved, workdir=job.spec.workdir)
+        await attachment.runner.restore(saved, workdir=workdir_of(job))
 
 
 async def restore_time(job: Job, context: JobContext) -> float:
-    """Seconds that :func:`restore` may take on the slowest way."""
+    """Seconds that :func:`restore` and the uploaded inputs may take on the slowest way."""
+    folders = [context.outputs(job.id) / INPUTS] if job.spec.inputs else []
     saved = await _saved(job, context)
-    return 0.0 if saved is None else await asyncio.to_thread(total_size, saved) / SLOWEST
+    folders += [] if saved is None else [saved]
+    sizes = [await asyncio.to_thread(total_size, folder) for folder in folders]
+    return sum(sizes) / SLOWEST
 
 
 async def _saved(job: Job, context: JobContext) -> Path | None:
     """The folder that the job's machine is to get; None when there is nothing to bring."""
-    saved = context.outputs(job.id) / "files"
+    saved = context.outputs(job.id) / OUTPUTS
     if job.spec.on_eviction is not Eviction.MOVE or job.attempt == 0 or not saved.is_dir():
         return None
     if job.partition is not None:

@@ -8,8 +8,10 @@ from ..model import EventDraft, Failure, Job, JobState
 from ..ssh.errors import NodeUnreachable
 from ..ssh.runner import RunnerStatus
 from .step import Step
+from .trouble import start_failure
 
 if TYPE_CHECKING:
+    from .attachment import Attachment
     from .context import JobContext
 
 
@@ -34,13 +36,23 @@ async def watch(job: Job, context: JobContext) -> Step:
     except NodeUnreachable:
         return Step(retry=True)
     if status.state == "running":
-        return Step.wait()
+        return await _tell_walltime(job, attachment)
     tail = await attachment.runner.tail()
     failure = exit_failure(job, status, tail)
     if failure is not None:
         return Step.fail(failure, {"exit_code": status.exit_code})
     event = EventDraft("The job has ended; bringing the results home", reason="exit")
     return Step.end(JobState.FINISHED, event, {"exit_code": status.exit_code})
+
+
+async def _tell_walltime(job: Job, attachment: Attachment) -> Step:
+    """Have the node keep to a walltime that was changed after the job was staged."""
+    walltime = job.spec.walltime
+    if walltime is None or walltime == job.walltime_told:
+        return Step.wait()
+    await attachment.runner.set_walltime(walltime)
+    event = EventDraft(f"{job.node} lets the job run {walltime} s", reason="walltime_told")
+    return Step({"walltime_told": walltime}, event if job.walltime_told is not None else None)
 
 
 def _lost(job: Job, context: JobContext, lost_for: float) -> Step:
@@ -60,10 +72,12 @@ def _lost(job: Job, context: JobContext, lost_for: float) -> Step:
 def exit_failure(job: Job, status: RunnerStatus, tail: str) -> Failure | None:
     """The failure that an ended job's status means; None for a good end."""
     what = "The server" if job.spec.kind == "server" else "The job"
+    if status.trouble is not None:
+        return start_failure(job, status.trouble, tail)
     if status.timed_out:
         return Failure(
             "walltime",
-            f"The walltime of {job.spec.walltime} s is over",
+            f"The walltime of {job.walltime_told or job.spec.walltime} s is over",
             "Ask for a longer walltime next time.",
             tail,
         )
@@ -77,11 +91,11 @@ def exit_failure(job: Job, status: RunnerStatus, tail: str) -> Failure | None:
         )
     if status.exit_code == 0:
         return None
-    if status.exit_code == 127:
+    if status.exit_code == 127 and not job.scripted:
         return Failure(
             "command_not_found",
-            f"{job.spec.command[0]!r} was not found on {job.node} (exit status 127)",
-            "Ask the admin to install it on the node, or to set its full path as the command.",
+            f"{job.spec.command[0]!r} was not found {_where(job)} (exit status 127)",
+            "Ask the admin to install it there, or set its full path as the command.",
             tail,
         )
     if status.exit_code is not None and status.exit_code > 128:
@@ -97,3 +111,7 @@ def exit_failure(job: Job, status: RunnerStatus, tail: str) -> Failure | None:
         "The log below shows why.",
         tail,
     )
+
+
+def _where(job: Job) -> str:
+    return f"in the image {job.spec.container}" if job.spec.container else f"on {job.node}"

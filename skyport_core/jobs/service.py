@@ -1,51 +1,141 @@
-"""What the API asks of the jobs: submit, cancel, show the log."""
+"""What the API asks of the jobs: submit, change, cancel, start over, forget, show the log."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
+from typing import TypeVar
 
 from skyport_gates.timing import in_time
 
+from ..accounts import account_at, account_named
+from ..api.caller import Caller
 from ..api.services import ServiceError
 from ..model import Job, JobState
 from ..ssh.errors import NodeError
-from ..wire import JobRequest
+from ..wire import JobPatch, JobRequest, OfferList, OfferRequest
+from .admission import Admission, check_array
 from .attachment import Place
 from .context import JobContext
 from .evicting import ON_NODE
+from .patching import patched
 from .reconciler import JobReconciler
+from .records import Records
+from .restarting import restart
 
 LOG_TIMEOUT = 10.0
 """Seconds that a look at a running job's log may take."""
+
+
+WhatIf = Callable[[str, OfferRequest], Awaitable[OfferList]]
+"""Tells where a job of an owner would go."""
+
+Request = TypeVar("Request", JobRequest, OfferRequest)
 
 
 class Jobs:
     """The front of the lifecycle, as ``api.services.JobService`` describes it."""
 
     def __init__(
-        self, context: JobContext, reconciler: JobReconciler, replan: Callable[[], None]
+        self,
+        context: JobContext,
+        reconciler: JobReconciler,
+        records: Records,
+        replan: Callable[[], None],
+        what_if: WhatIf,
     ) -> None:
         self._context = context
         self._reconciler = reconciler
+        self._records = records
         self._replan = replan
+        self._what_if = what_if
+        self._admission = Admission(context.store, context.settings, context.sites.gates)
 
-    async def submit(self, job_id: str, owner: str, request: JobRequest) -> tuple[Job, bool]:
+    @property
+    def allowed_forwards(self) -> tuple[str, ...]:
+        """Places near the core that anybody's jobs may have a forward to."""
+        return self._context.settings.allowed_forwards
+
+    @property
+    def site_names(self) -> Collection[str]:
+        """The sites of this core."""
+        return self._context.sites.gates
+
+    def account_of(self, site: str, by: Caller) -> str | None:
+        """An account that a caller's jobs at a site can be charged to; None: there is none."""
+        owner = None if by.admin else by.name
+        accounts, sites = self._context.settings.accounts, self._context.sites.gates
+        return account_at(accounts, site, owner, sites)
+
+    async def submit(
+        self,
+        job_id: str,
+        owner: str,
+        request: JobRequest,
+        *,
+        submitted: JobRequest | None = None,
+        by: Caller | None = None,
+    ) -> tuple[Job, bool]:
         """Put a job into the queue; the stored job, and whether it is new. Idempotent."""
-        if request.site is not None and request.site not in self._context.sites.gates:
-            known = ", ".join(sorted(self._context.sites.gates))
-            raise ServiceError(
-                f"There is no site {request.site!r}; allowed: {known}",
-                code="unknown_site",
-                status=422,
-                field="site",
-            )
-        job, created = await self._context.store.put_job(
-            job_id, owner, request, self._context.now()
+        store = self._context.store
+        submitted, request = submitted or request, self._with_account(request)
+        try:
+            await self._admission.check(owner, request, by)
+            check_array(request)
+        except ServiceError:
+            # A repetition is answered as the first time, whatever has changed since.
+            if await store.get_job(job_id) is None:
+                raise
+        limited = {"walltime": self._admission.walltime(request.walltime, by)}
+        job, created = await store.put_job(
+            job_id,
+            owner,
+            request.model_copy(update=limited),
+            self._context.now(),
+            submitted=submitted,
         )
-        self._replan()
+        if created:
+            self._replan()
         return job, created
+
+    async def change(self, job: Job, change: JobPatch, *, by: Caller | None = None) -> Job:
+        """Change a job as far as it can be; ServiceError 409 where it cannot."""
+        self._admission.check_walltime(change.walltime, by)
+        changes, told = patched(job, change)
+        if not changes:
+            return job
+        new = await self._context.store.update_job(job, told, **changes)
+        self._reconciler.wake(job.id)
+        if new.state is JobState.QUEUED:
+            self._replan()
+        return new
+
+    async def requeue(self, job: Job) -> Job:
+        """Have a job start over, whether it runs or has ended; ServiceError 409 if it cannot."""
+        return await restart(job, self._context, self._reconciler, self._replan)
+
+    async def remove(self, job: Job) -> None:
+        """Forget a job that has ended, with its files; ServiceError 409 before that."""
+        await self._records.remove(job)
+
+    async def offers(
+        self, owner: str, request: OfferRequest, *, by: Caller | None = None
+    ) -> OfferList:
+        """Where a job would go if it were submitted now. Nothing is stored."""
+        request = self._with_account(request)
+        await self._admission.check(owner, request, by)
+        limited = {"walltime": self._admission.walltime(request.walltime, by)}
+        return await self._what_if(owner, request.model_copy(update=limited))
+
+    def _with_account(self, request: Request) -> Request:
+        """The request with its account's name, where it was given by its UUID."""
+        if request.account is None:
+            return request
+        accounts, sites = self._context.settings.accounts, self._context.sites.gates
+        name = account_named(accounts, request.account, sites)
+        return request.model_copy(update={"account": name})
 
     async def cancel(self, job_id: str, owner: str | None) -> Job | None:
         """Have a job end, whatever state it is in; None when it was never submitted."""
@@ -100,5 +190,8 @@ def _read(path: Path, offset: int, limit: int | None) -> bytes:
     if not path.exists():
         return b""
     with path.open("rb") as file:
+        if offset >= os.fstat(file.fileno()).st_size:
+            # Beyond what a file may have, seeking fails.
+            return b""
         file.seek(offset)
         return file.read(-1 if limit is None else limit)

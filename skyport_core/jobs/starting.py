@@ -1,9 +1,10 @@
-"""STARTING: start the job, once, and wait until its server answers through the tunnel."""
+"""STARTING: start the job, once, and wait until what it serves answers through the tunnel."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import time
 from typing import TYPE_CHECKING
 
 from ..model import EventDraft, Failure, Job, JobKind, JobState
@@ -29,10 +30,11 @@ async def start(job: Job, context: JobContext) -> Step:
     await attachment.open_listener(job)
     status = await attachment.runner.start()
     attachment.watch()
-    if job.spec.kind is JobKind.SERVER and job.listen is not None:
-        ended = await _until_it_answers(job, context, attachment, status)
-        if ended is not None:
-            return ended
+    if job.listen is not None:
+        wait = None if job.spec.kind is JobKind.SERVER else _patience(job, context)
+        ended = await _until_it_answers(job, context, attachment, status, wait)
+        if ended is not None and job.spec.kind is JobKind.SERVER:
+            return await _ended(job, attachment, ended)
     now = context.now()
     walltime = dt.timedelta(seconds=job.spec.walltime or 0)
     return Step.to(
@@ -42,30 +44,46 @@ async def start(job: Job, context: JobContext) -> Step:
     )
 
 
+def _patience(job: Job, context: JobContext) -> float:
+    """Seconds that a batch job has left for its port; it may well do something else before."""
+    passed = (context.now() - job.state_since).total_seconds()
+    return max(0.0, job.spec.start_timeout - passed)
+
+
 async def _until_it_answers(
-    job: Job, context: JobContext, attachment: Attachment, status: RunnerStatus
-) -> Step | None:
-    """None once the server answers; the failing step if it ended before."""
+    job: Job,
+    context: JobContext,
+    attachment: Attachment,
+    status: RunnerStatus,
+    wait: float | None,
+) -> RunnerStatus | None:
+    """None once the job's port answers, or ``wait`` seconds are over; how it ended if it did."""
     assert job.listen is not None  # noqa: S101 (typing)
     exited = asyncio.Event()
     attachment.on_exit(exited.set)
     if status.state != "running":
         exited.set()
     probing = asyncio.create_task(_probe(job, attachment, context.settings.probe_interval))
+    until = None if wait is None else time.monotonic() + wait
     try:
         while True:
             leaving = asyncio.create_task(exited.wait())
             try:
-                await asyncio.wait({probing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                left = None if until is None else max(0.0, until - time.monotonic())
+                await asyncio.wait(
+                    {probing, leaving}, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                )
             finally:
                 leaving.cancel()
             if exited.is_set():
                 exited.clear()
                 status = await attachment.runner.status()
                 if status.state != "running":
-                    return await _ended(job, attachment, status)
+                    return status
             elif probing.done():
                 await probing
+                return None
+            elif until is not None and time.monotonic() >= until:
                 return None
     finally:
         probing.cancel()

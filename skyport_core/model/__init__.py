@@ -9,6 +9,8 @@ from .addresses import (
     node_address,
     preferred_number,
 )
+from .arrays import MAX_TASKS, ArrayTasks, array_tasks, task_id
+from .certificate import CertificateKind, CertificateRecord
 from .job import Event, EventDraft, Failure, Job
 from .partition import PartitionRecord
 from .resources import Resources
@@ -42,9 +44,13 @@ __all__ = [
     "CORE_NETWORK",
     "FINAL_STATES",
     "MAX_NODES",
+    "MAX_TASKS",
     "NODE_NETWORK",
     "NUMBER_BITS",
     "PROGRESS",
+    "ArrayTasks",
+    "CertificateKind",
+    "CertificateRecord",
     "Condition",
     "Dependency",
     "EnvName",
@@ -67,8 +73,10 @@ __all__ = [
     "Resources",
     "Slug",
     "Text",
+    "array_tasks",
     "core_address",
     "next_number",
     "node_address",
     "preferred_number",
+    "task_id",
 ]

@@ -36,8 +36,8 @@ class Job:
         decided, then one of the final states.
     number
         21-bit number, unique among the jobs that have not ended; selects the job's addresses.
-    site, node, username
-        Placement: site name, node name there, and the login used on the node.
+    site, node, flavor, username
+        Placement: site name, node name there, its flavor, and the login used on the node.
     partition
         Name of the partition made for the job, or None on a site with fixed nodes.
     reserved
@@ -58,6 +58,8 @@ class Job:
         The job is final, but its node could not be reached to remove what it left there.
     held
         Waits in the queue until it is released.
+    requeue
+        Leaves its place to start over in the queue, without keeping results.
     array_id, array_index, array_limit
         Of one job of an array: the id of the array (its first job's), its index, and how many
         jobs of the array may have a place at a time (None: all).
@@ -83,6 +85,7 @@ class Job:
     target: JobState = JobState.RUNNING
     site: str | None = None
     node: str | None = None
+    flavor: str | None = None
     username: str | None = None
     partition: str | None = None
     reserved: Resources | None = None
@@ -100,6 +103,7 @@ class Job:
     failure: Failure | None = None
     cleanup_pending: bool = False
     held: bool = False
+    requeue: bool = False
     array_id: str | None = None
     array_index: int | None = None
     array_limit: int | None = None

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from .arrays import array_tasks
 from .states import Eviction, JobKind
 
 Name = Annotated[
@@ -17,7 +18,7 @@ EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", 
 Label = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 HostPort = Annotated[
-    str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):\d{1,5}$")
+    str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")
 ]
 
 
@@ -38,8 +39,14 @@ def _relative(value: str) -> str:
     return value
 
 
+_PART = r"([^/.\x00][^/\x00]*|\.[^/.\x00][^/\x00]*|\.\.[^/\x00]+)"
+
 RelativePath = Annotated[
-    str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_relative)
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    AfterValidator(_relative),
+    # For schemas, which cannot say what the validator says.
+    Field(json_schema_extra={"pattern": f"^{_PART}(/{_PART})*$"}),
 ]
 """A file below a folder; it cannot lead out of it."""
 
@@ -65,12 +72,20 @@ class Dependency(BaseModel):
     when: Condition = Condition.AFTER_OK
 
 
+def _countable(text: str) -> str:
+    array_tasks(text)
+    return text
+
+
+_SPAN = "[0-9]{1,7}(-[0-9]{1,7}(:[0-9]{1,7})?)?"
+
 ArrayText = Annotated[
     str,
     StringConstraints(
         max_length=1024,
-        pattern=r"^\d{1,7}(-\d{1,7}(:\d{1,7})?)?(,\d{1,7}(-\d{1,7}(:\d{1,7})?)?)*(%\d{1,7})?$",
+        pattern=rf"^{_SPAN}(,{_SPAN})*(%[0-9]{{1,7}})?$",
     ),
+    AfterValidator(_countable),
 ]
 
 

@@ -114,6 +114,7 @@ class Steps:
         return PartitionRequest(
             name=record.name,
             flavor=record.flavor,
+            count=record.count,
             username=(job.username if job is not None else None) or record.owner,
             user_ca=self._user_ca,
             image=record.image,

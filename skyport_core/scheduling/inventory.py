@@ -210,7 +210,7 @@ class Inventory:
 def admits_node(node: NodeState, job: PendingJob) -> bool:
     """Whether a fixed node is of the kind that the job asks for, whatever its size and price.
 
-    It lies in no region, is never taken back, and cannot sleep.
+    It lies in no region, is never taken back, cannot sleep, and is one by itself.
     """
     return (
         job.site in (None, node.site)
@@ -220,6 +220,8 @@ def admits_node(node: NodeState, job: PendingJob) -> bool:
         and job.zone is None
         and not job.spot
         and not job.keep
+        and job.nodes == 1
+        and (job.storage is None or job.storage <= node.storage)
         and all(node.labels.get(name) == value for name, value in job.labels.items())
     )
 
@@ -228,7 +230,7 @@ def _pools(nodes: Iterable[NodeState], labels: Set[tuple[str, str]]) -> list[Poo
     pools: dict[object, Pool] = {}
     for node in sorted(nodes, key=lambda node: (node.site, node.name)):
         alike = (
-            *(node.site, node.flavor, node.total, node.price),
+            *(node.site, node.flavor, node.total, node.price, node.storage),
             frozenset(node.labels.items() & labels),
         )
         if alike not in pools:

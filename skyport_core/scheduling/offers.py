@@ -29,6 +29,9 @@ Wish = tuple[
     "str | None",
     "bool | None",
     bool,
+    "int | None",
+    bool,
+    bool,
     "frozenset[tuple[str, str]]",
 ]
 """What a job asks of its place, whatever the size and the price."""
@@ -44,6 +47,9 @@ def wish_of(job: PendingJob) -> Wish:
         job.zone,
         job.spot,
         job.keep,
+        job.storage,
+        job.nodes > 1,
+        job.relocatable,
         frozenset(job.labels.items()),
     )
 
@@ -181,7 +187,9 @@ def admits_flavor(offer: Offer, job: PendingJob) -> bool:
         job.site in (None, offer.site)
         and (job.sites is None or offer.site in job.sites)
         and job.flavor in (None, offer.flavor)
+        and job.relocatable
         and (offer.suspendable or not job.keep)
+        and (job.storage is None or job.storage <= offer.storage)
         and all(offer.labels.get(name) == value for name, value in job.labels.items())
     )
 

@@ -29,6 +29,8 @@ class NodeState:
         Something went wrong on it lately: used only when no other node fits.
     price
         USD per hour; None: not billed.
+    storage
+        GiB of disk; 0: not known.
     """
 
     site: str
@@ -42,6 +44,7 @@ class NodeState:
     reason: str = ""
     suspect: bool = False
     price: float | None = None
+    storage: int = 0
 
     @property
     def key(self) -> str:
@@ -67,6 +70,8 @@ class Offer:
         Whether the site may take it back.
     suspendable
         Whether it can sleep, so that its owner may keep it.
+    storage
+        GiB of disk; 0: not known.
     """
 
     site: str
@@ -81,6 +86,7 @@ class Offer:
     zone: str = ""
     spot: bool = False
     suspendable: bool = False
+    storage: int = 0
 
     @property
     def key(self) -> str:
@@ -114,6 +120,12 @@ class PendingJob:
         Only at one of these, since they have what else the job asks for; None: anywhere.
     keep
         Only on a node that can sleep.
+    storage
+        GiB of disk that its node must have; None: any.
+    nodes
+        How many such nodes; more than one are made together, on demand.
+    relocatable
+        Whether nodes may be made for it.
     labels
         All of these its node must carry.
     excluded
@@ -132,6 +144,9 @@ class PendingJob:
     max_price: float | None = None
     sites: frozenset[str] | None = None
     keep: bool = False
+    storage: int | None = None
+    nodes: int = 1
+    relocatable: bool = True
     labels: Mapping[str, str] = field(default_factory=_nothing)
     excluded: Mapping[str, str] = field(default_factory=_nothing)
 

@@ -138,6 +138,34 @@ def _no_sleep(job: PendingJob, places: Places) -> Impossible:
     )
 
 
+def _no_team(job: PendingJob, places: Places) -> Impossible:
+    return Impossible(
+        job.id,
+        f"{_nodes(job)} exist already and are given to jobs one by one: a job cannot have"
+        f" {job.nodes} of them.",
+        "Ask for one node, or for a site that makes its nodes on demand.",
+    )
+
+
+def _not_made(job: PendingJob, places: Places) -> Impossible:
+    return Impossible(
+        job.id,
+        f"{_nodes(job)} would have to be made, and the job is only for nodes that exist.",
+        "Make the job relocatable, or ask for another site or flavor.",
+    )
+
+
+def _no_disk(job: PendingJob, places: Places) -> Impossible:
+    largest = max(places, key=lambda place: (place.storage, place.site, name_of(place)))
+    has = f"{largest.storage} GiB" if largest.storage else "a disk of unknown size"
+    return Impossible(
+        job.id,
+        f"No node has {job.storage} GiB of disk: the largest is {name_of(largest)} at site"
+        f" {largest.site} with {has}.",
+        f"Ask for at most {largest.storage} GiB." if largest.storage else "Ask for no disk size.",
+    )
+
+
 def _no_labels(job: PendingJob, places: Places) -> Impossible:
     flavor = f" of flavor {job.flavor}" if job.flavor else ""
     return Impossible(
@@ -213,6 +241,18 @@ def _sleeps(place: Place, job: PendingJob) -> bool:
     return not job.keep or (isinstance(place, Offer) and place.suspendable)
 
 
+def _in_team(place: Place, job: PendingJob) -> bool:
+    return job.nodes == 1 or isinstance(place, Offer)
+
+
+def _may_be_made(place: Place, job: PendingJob) -> bool:
+    return job.relocatable or isinstance(place, NodeState)
+
+
+def _disk(place: Place, job: PendingJob) -> bool:
+    return job.storage is None or job.storage <= place.storage
+
+
 def _carries(place: Place, job: PendingJob) -> bool:
     return all(place.labels.get(name) == value for name, value in job.labels.items())
 
@@ -234,10 +274,25 @@ CRITERIA: tuple[
     (_in_zone, _no_zone),
     (_spot_or_not, _no_spot),
     (_sleeps, _no_sleep),
+    (_in_team, _no_team),
+    (_may_be_made, _not_made),
     (_carries, _no_labels),
     (_enough, _too_large),
+    (_disk, _no_disk),
 )
 """What a place must be, and what is said when none is; the price is looked at last."""
+
+
+def why_unsuitable(place: Place, job: PendingJob) -> str:
+    """Why one place could never hold the job, whoever else is there; "" if it could."""
+    for accepts, refusal in CRITERIA:
+        if not accepts(place, job):
+            return refusal(job, [place]).reason
+    if job.max_price is not None and (place.price is None if isinstance(place, Offer) else False):
+        return _too_dear(job, [place]).reason
+    if job.max_price is not None and (place.price or 0.0) > job.max_price:
+        return _too_dear(job, [place]).reason
+    return ""
 
 
 def _nodes(job: PendingJob) -> str:

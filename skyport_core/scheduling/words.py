@@ -27,7 +27,9 @@ def money(price: float) -> str:
 
 def wish(job: PendingJob) -> str:
     """What a job asks for."""
-    text = str(job.need)
+    text = str(job.need) if job.nodes == 1 else f"{job.nodes} nodes with {job.need} each"
+    if job.storage is not None:
+        text += f", {job.storage} GiB of disk"
     if job.labels:
         text += f" on a node with {labels_of(job)}"
     if job.flavor is not None:

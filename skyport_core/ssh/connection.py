@@ -342,7 +342,7 @@ class NodeConnection:
 
 
 class ConnectionPool:
-    """The connections of a core: one for each site, node and login.
+    """The connections of a core: one for each site, node and login, and lanes beside it.
 
     Parameters
     ----------
@@ -374,13 +374,16 @@ class ConnectionPool:
         self._log = log or logging.getLogger(__name__)
         # An unused connection has no task and vanishes with its last user; a used one is held by
         # its task. So the nodes of a long history leave nothing behind.
-        self._connections: WeakValueDictionary[tuple[str, str, str], NodeConnection] = (
+        self._connections: WeakValueDictionary[tuple[str, str, str, int], NodeConnection] = (
             WeakValueDictionary()
         )
 
-    def get(self, site: str, node: Node, username: str) -> NodeConnection:
-        """The connection to ``node`` as ``username``; always the same object for the same three."""
-        key = (site, node.name, username)
+    def get(self, site: str, node: Node, username: str, lane: int = 0) -> NodeConnection:
+        """The connection to ``node`` as ``username``; always the same object for the same four.
+
+        ``lane`` tells several connections apart: sshd limits the sessions of each.
+        """
+        key = (site, node.name, username, lane)
         connection = self._connections.get(key)
         if connection is None or connection.state is ConnectionState.CLOSED:
             connection = NodeConnection(
@@ -393,10 +396,16 @@ class ConnectionPool:
 
     async def release(self, site: str, node: Node, username: str) -> None:
         """Close the connection now unless somebody still holds or uses it."""
-        connection = self._connections.get((site, node.name, username))
+        connection = self._connections.get((site, node.name, username, 0))
         if connection is not None and not connection.held:
-            self._connections.pop((site, node.name, username), None)
+            self._connections.pop((site, node.name, username, 0), None)
             await connection.close()
+
+    async def hang_up(self, connection: NodeConnection) -> None:
+        """Close a connection, and all others to the same node and login, whoever uses them."""
+        place = (connection.site, connection.node.name, connection.username)
+        found = [other for key, other in self._connections.items() if key[:3] == place]
+        await asyncio.gather(*(other.close() for other in {*found, connection}))
 
     async def close(self) -> None:
         """Close every connection and wait until nothing is left of them."""

@@ -1,10 +1,25 @@
-"""The runner program as text, and how to have a node's shell run it."""
+"""The programs for a node as text, and how to have a node's shell run the first of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-PROGRAM = Path(__file__).with_name("runner.sh").read_text(encoding="utf-8")
+
+def _text(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+PROGRAM = _text("runner.sh")
+"""The runner."""
+
+LAUNCH = _text("launch.sh")
+"""What the runner reads to become the job."""
+
+CONTAINER = _text("container.sh")
+"""What runs a job in a container, beside the runner."""
+
+SRUN = _text("srun.sh")
+"""What stands in for Slurm's srun."""
 
 COMMAND = "exec sh -s {}"
 """The program travels by standard input: it needs no file on the node and is never outdated.

@@ -6,11 +6,10 @@ import asyncio
 import math
 import re
 import shlex
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -18,7 +17,10 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 from . import files
 from .connection import NodeConnection
 from .errors import CommandFailed, ForwardRefused, NodeUnreachable, StagingFailed
-from .program import COMMAND, PROGRAM
+from .program import COMMAND, CONTAINER, LAUNCH, PROGRAM
+from .runspec import RunSpec, below_home, describe
+
+__all__ = ["RunSpec", "Runner", "RunnerStatus", "forward_refused"]
 
 TIMEOUT = 30.0
 """Seconds that an operation on the node may take, connecting included."""
@@ -27,45 +29,6 @@ TAIL_BYTES = 64 * 2**10
 OUTPUT_LIMIT = 2**30
 NO_ROOM = re.compile("No space left on device|Disk quota exceeded|Disc quota exceeded")
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-SPECIAL = re.compile(
-    r"_|(E?UID|PPID|SHELLOPTS|BASHOPTS|BASH_.*|OPTIND|OPTARG|LINENO|S?RANDOM|SECONDS|GROUPS|FUNCNAME"
-    r"|DIRSTACK|HISTCMD|EPOCH(REALTIME|SECONDS)|PWD|OLDPWD|SHLVL)"
-)
-"""Names that some shell keeps for itself: assigning them fails or does something else."""
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """What to run.
-
-    Attributes
-    ----------
-    command
-        Program and arguments; the program is looked up in the PATH of ``environment``, if given.
-    environment
-        Added to HOME, USER, LOGNAME, PATH, SHELL and LANG of the login.
-    workdir
-        Working directory, made if missing; relative to the login's home.
-    walltime
-        Seconds after which the job is ended on the node; None: no limit.
-    merge_output
-        Write standard error to ``stdout.log`` too instead of ``stderr.log``.
-    files
-        ``(path, mode, content)`` of files to put into the job's folder.
-    exec_prefix
-        Put before the command: how to get into an allocation or a container.
-    grace
-        Seconds between TERM and KILL when the walltime is over.
-    """
-
-    command: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
-    workdir: str = ""
-    walltime: int | None = None
-    merge_output: bool = True
-    files: tuple[tuple[str, int, bytes], ...] = field(default=(), repr=False)
-    exec_prefix: tuple[str, ...] = ()
-    grace: int = 10
 
 
 @dataclass(frozen=True)
@@ -75,12 +38,14 @@ class RunnerStatus:
     ``state`` is "absent", "staged", "running", "exited" or "lost" (started, but neither its
     supervisor nor an exit status is there: the node was rebooted or the supervisor killed).
     ``pid`` leads the job's process group. ``exit_code`` is 128 + signal for a job that died of one.
+    ``trouble`` tells why a job could not be started: a word, and what it is about.
     """
 
     state: str
     pid: int | None = None
     exit_code: int | None = None
     timed_out: bool = False
+    trouble: tuple[str, str] | None = None
 
 
 class Runner:
@@ -152,10 +117,15 @@ class Runner:
             return
         folder = await self.job_dir()
         own = f"{folder}/.runner"
-        description = describe(spec)
+        programs = {"runner": PROGRAM, "launch": LAUNCH}
+        if spec.container is not None:
+            programs["container"] = CONTAINER
         uploads = [files.Upload(f"{folder}/{path}", mode, data) for path, mode, data in spec.files]
-        uploads.append(files.Upload(f"{own}/runner.sh", 0o600, PROGRAM.encode()))
-        uploads.append(files.Upload(f"{own}/job.sh.new", 0o600, description))
+        uploads += [
+            files.Upload(f"{own}/{name}.sh", 0o600, text.encode())
+            for name, text in programs.items()
+        ]
+        uploads.append(files.Upload(f"{own}/job.sh.new", 0o600, describe(spec, self.job_id, own)))
         parents = {str(PurePosixPath(path).parent) for path, _, _ in spec.files} - {"."}
         async with self._sftp(sum(len(upload.data) for upload in uploads)) as sftp:
             for parent in sorted(parents):
@@ -183,6 +153,20 @@ class Runner:
             raise CommandFailed(
                 f"Job {self.job_id} did not start on {self.connection}: {said or 'no reason given'}"
             )
+        return status
+
+    async def set_walltime(self, seconds: int) -> RunnerStatus:
+        """Change how long the job may run, counted from its start; 0: without a limit.
+
+        What the node knows survives this core. Nothing happens to a job that is not there or has
+        ended.
+
+        Raises
+        ------
+        DiskFull
+            There is no room in the login's home.
+        """
+        _, status = await self._operate("walltime", str(max(0, seconds)))
         return status
 
     async def status(self) -> RunnerStatus:
@@ -250,7 +234,7 @@ class Runner:
         list of PurePosixPath
             The relative paths of what was brought.
         """
-        folder = await self._workdir(workdir)
+        folder = await self.path_of(workdir)
         async with self._sftp() as sftp:
             if not await sftp.isdir(folder):
                 return []
@@ -271,14 +255,15 @@ class Runner:
         int
             How many files were brought.
         """
-        folder = await self._workdir(workdir)
+        folder = await self.path_of(workdir)
         size = await asyncio.to_thread(files.total_size, source)
         async with self._sftp(size) as sftp:
             return await files.restore(sftp, source, folder)
 
-    async def _workdir(self, workdir: str) -> str:
+    async def path_of(self, workdir: str) -> str:
+        """A working directory's absolute path on the node."""
         home = (await self.job_dir()).removesuffix(f"/.skyport/jobs/{self.job_id}")
-        return str(PurePosixPath(home, _below_home(workdir)))
+        return str(PurePosixPath(home, below_home(workdir)))
 
     async def remove(self) -> None:
         """Delete the job's folder on the node; afterwards it is certain to be gone.
@@ -343,33 +328,6 @@ class Runner:
             raise files.disk_full(str(self.connection))
 
 
-def describe(spec: RunSpec) -> bytes:
-    """The job as shell functions: safe for any bytes but NUL, and nothing of it in an argv."""
-    special = {name: value for name, value in spec.environment.items() if SPECIAL.fullmatch(name)}
-    plain = {name: value for name, value in spec.environment.items() if name not in special}
-    command = [*spec.exec_prefix, *spec.command]
-    if special:
-        # None of these is ever secret, so they may pass through env's arguments.
-        command = ["env", *(f"{name}={value}" for name, value in special.items()), *command]
-    lines = [
-        "settings() {",
-        f"workdir={shlex.quote(_below_home(spec.workdir))}",
-        f"walltime={int(spec.walltime or 0)}",
-        f"grace={int(spec.grace)}",
-        f"merge={int(spec.merge_output)}",
-        "}",
-        "environment() {",
-        ":",
-        *(f"export {name}={shlex.quote(value)}" for name, value in plain.items()),
-        "}",
-        "job() {",
-        "exec " + " ".join(shlex.quote(word) for word in command),
-        "}",
-        "",
-    ]
-    return "\n".join(lines).encode(errors="surrogateescape")
-
-
 def forward_refused(connection: NodeConnection) -> ForwardRefused:
     """The error for a node whose sshd forwards no ports."""
     return ForwardRefused(
@@ -379,17 +337,14 @@ def forward_refused(connection: NodeConnection) -> ForwardRefused:
 
 
 def _parse(answer: str) -> RunnerStatus:
-    state, pid, code, timed_out = answer.split()
+    state, pid, code, timed_out, *trouble = answer.split(None, 5)
     return RunnerStatus(
         state,
         pid=int(pid) or None,
         exit_code=None if code == "-" else int(code),
         timed_out=timed_out == "1",
+        trouble=(trouble[0], " ".join(trouble[1:])) if trouble else None,
     )
-
-
-def _below_home(workdir: str) -> str:
-    return "" if workdir == "~" else workdir.removeprefix("~/")
 
 
 def _check_path(path: str) -> None:

@@ -3,12 +3,18 @@
 #
 # Needs POSIX sh and its usual companions, and setsid where the shell has no job control.
 # All of a job lives in ~/.skyport/jobs/JOB_ID:
-#   stdout.log, stderr.log   what the job wrote
+#   stdout.log, stderr.log   what the job wrote; links to the files that it wants it in, if any
 #   .runner/job.sh           its environment, command and settings, as shell functions
+#   .runner/launch.sh        how a process of this program becomes the job
 #   .runner/lock             who supervises it; made once by link(2), so a job never runs twice
 #   .runner/job              the job's first process, which leads its process group
 #   .runner/exit             exit status; written when no process of the job is left
 #   .runner/stop             a stop was asked for
+#   .runner/started          when it started, in seconds since the epoch
+#   .runner/walltime         how long it may run, where that was changed after the staging
+#   .runner/timer            the process that ends it then
+#   .runner/trouble          why it could not be started: a word for the core, and what it is about
+#   .runner/container        the program that can remove the job's container, while there is one
 # A process is named by "PID BORN BOOT", so that a reused number is never taken for it.
 
 set -u
@@ -82,7 +88,9 @@ report() {
     elif [ "$state" = absent ] && [ -f "$own/job.sh" ]; then
         state=staged
     fi
-    say "$state $main $code $timed"
+    trouble=
+    { read -r trouble <"$own/trouble"; } 2>/dev/null
+    say "$state $main $code $timed $trouble"
 }
 
 # -- ending processes --------------------------------------------------------------------------
@@ -123,6 +131,14 @@ marked() {
         done
 }
 
+# A container goes on without those who asked for it.
+end_container() {
+    { read -r engine <"$own/container"; } 2>/dev/null || return 0
+    "$engine" kill --signal KILL "skyport-$id" >/dev/null 2>&1
+    "$engine" rm --force "skyport-$id" >/dev/null 2>&1
+    rm -f "$own/container"
+}
+
 # TERM, then KILL after $1 seconds; returns once nothing of the job lives.
 terminate() {
     pgid=$(group)
@@ -134,7 +150,10 @@ terminate() {
         leader=0
         group_lives "$pgid" && leader=1
         others=$(marked)
-        [ "$leader" = 0 ] && [ -z "$others" ] && return 0
+        if [ "$leader" = 0 ] && [ -z "$others" ]; then
+            end_container
+            return 0
+        fi
         if [ "$signal" = TERM ] && [ "$(now)" -ge "$deadline" ]; then
             signal=KILL
             deadline=$(($(now) + 15))
@@ -143,6 +162,7 @@ terminate() {
         fi
         if [ "$signal" = KILL ]; then
             [ "$leader" = 1 ] && kill -s KILL -- "-$pgid" 2>/dev/null
+            end_container
             # shellcheck disable=SC2086
             [ -n "$others" ] && kill -s KILL $others 2>/dev/null
         elif [ "$leader" = 0 ] && [ -z "$warned" ]; then
@@ -157,16 +177,21 @@ terminate() {
 
 # -- running a job -----------------------------------------------------------------------------
 
-# Twice setsid: the first makes this process a group leader if it is not, so the second forks and
-# its parent returns. With "&" instead, the shell would make the job ignore SIGINT for good.
-# The supervisor's standard error is a pipe to here until it holds the lock.
-spawn() {
+# Runs an operation of this program on its own. Twice setsid: the first makes this process a group
+# leader if it is not, so the second forks and its parent returns. With "&" instead, the shell would
+# make the job ignore SIGINT for good.
+detached() {
     if command -v setsid >/dev/null 2>&1; then
-        said=$(setsid setsid sh "$own/runner.sh" supervise "$id" "$mask" 2>&1 >/dev/null </dev/null)
+        setsid setsid sh "$own/runner.sh" "$@"
     else
         set -m
-        said=$(sh "$own/runner.sh" supervise "$id" "$mask" 2>&1 >/dev/null </dev/null &)
-    fi
+        sh "$own/runner.sh" "$@" &
+    fi </dev/null >/dev/null
+}
+
+# The supervisor's standard error is a pipe to here until it holds the lock.
+spawn() {
+    said=$(detached supervise "$id" "$mask" 2>&1)
     [ -z "$said" ] || printf '%s\n' "$said" >&2
 }
 
@@ -180,35 +205,59 @@ take_lock() {
 }
 
 # Blanks that the real record overwrites in place: it can be written on a full disk too.
-reserve() { printf '%80s\n' '' >"$own/$1"; }
+reserve() { printf '%80s\n' '' >"$own/$1.new"; }
 
-write_exit() {
-    printf '%-78s\n' "$1 $2" 1<>"$own/exit.new" && mv -f "$own/exit.new" "$own/exit"
+fill() { printf '%-78s\n' "$2" 1<>"$own/$1.new" && mv -f "$own/$1.new" "$own/$1"; }
+
+write_exit() { fill exit "$1 $2"; }
+
+# Seconds until the job's time is over; fails where it has no limit.
+time_left() {
+    limit=$walltime
+    { read -r limit <"$own/walltime"; } 2>/dev/null
+    { read -r begun <"$own/started"; } 2>/dev/null || begun=$(now)
+    [ "$limit" -gt 0 ] && printf '%s\n' "$((begun + limit - $(now)))"
 }
 
+# Ends the job when its time is over; $1: sleep so long before the first look, "" for not. A newer
+# timer takes the place of an older one, which goes.
 limit_time() {
-    trap 'kill "$nap" 2>/dev/null; exit 0' TERM
-    sleep "$walltime" &
-    nap=$!
-    wait "$nap"
+    nap=
+    trap '[ -z "$nap" ] || kill "$nap" 2>/dev/null; exit 0' TERM
+    older='0 0 -'
+    { read -r older <"$own/timer"; } 2>/dev/null
+    name_of $$ >"$own/timer.$$" && mv -f "$own/timer.$$" "$own/timer"
+    # shellcheck disable=SC2086
+    lives $older && kill -s TERM "${older%% *}"
+    # The clock has whole seconds: none is taken from the job.
+    left=${1:-$(($(time_left || echo -1) + 1))}
+    while [ "$left" -gt 0 ] && [ ! -f "$own/exit" ]; do
+        sleep "$left" &
+        nap=$!
+        wait "$nap"
+        nap=
+        left=$(time_left) || return 0
+    done
+    [ ! -f "$own/exit" ] && time_left >/dev/null || return 0
     : >"$own/timed_out"
     terminate "$grace"
 }
+
+stop_timer() { record timer && lives "$pid" "$since" "$at" && kill -s TERM "$pid" 2>/dev/null; }
 
 supervise() {
     trap '' HUP
     . "$own/job.sh"
     settings
-    reserve exit.new && reserve job.new || exit 1
+    reserve exit && reserve job && reserve started || exit 1
     : >>"$dir/stdout.log"
     : >>"$own/supervisor.log"
     take_lock "$(name_of $$)" || exit 0
     exec 2>>"$own/supervisor.log"
+    fill started "$(now)"
     trap : TERM INT
-    timer=
-    if [ "$walltime" -gt 0 ]; then
-        limit_time &
-        timer=$!
+    if left=$(time_left); then
+        sh "$own/runner.sh" limit "$id" "$mask" "$left" &
     fi
     session=
     command -v setsid >/dev/null 2>&1 && session=setsid || set -m
@@ -218,11 +267,12 @@ supervise() {
         launch >>"$dir/stdout.log" 2>>"$dir/stderr.log"
     fi
     code=$?
-    [ -n "$timer" ] && [ ! -e "$own/timed_out" ] && kill -s TERM "$timer" 2>/dev/null
+    [ -e "$own/timed_out" ] || stop_timer
     terminate 2
     timed=0
     [ -e "$own/timed_out" ] && timed=1
     write_exit "$code" "$timed"
+    stop_timer # one that was made meanwhile
     tell_watchers
 }
 
@@ -235,26 +285,10 @@ launch() (
         sh "$own/runner.sh" launch "$id" "$mask" </dev/null
 )
 
-become_job() {
-    printf '%-78s\n' "$(name_of $$)" 1<>"$own/job.new" && mv -f "$own/job.new" "$own/job" ||
-        fail "Cannot record the job's process in $own."
-    [ -e "$own/stop" ] && exit 143
-    . "$own/job.sh"
-    settings
-    umask "$mask"
-    unset LC_ALL OLDPWD
-    if [ -n "$workdir" ]; then
-        mkdir -p -- "$workdir" && cd -- "$workdir" || exit 126
-    fi
-    set +u
-    environment
-    job
-}
-
 # A job whose lock is taken by nobody never starts. Fails for want of room only.
 forbid() {
     [ -f "$own/lock" ] && return 0
-    reserve exit.new || return 1
+    reserve exit || return 1
     take_lock '0 0 -'
     case $? in
     0) write_exit 143 0 ;;
@@ -264,7 +298,7 @@ forbid() {
 
 # A job that will not start needs its files no more.
 discard() {
-    rm -f "$own/job.sh" "$own/job.sh.new" "$own/runner.sh"
+    rm -f "$own/job.sh" "$own/job.sh.new" "$own/runner.sh" "$own/launch.sh" "$own/container.sh"
     for entry in "$dir"/*; do rm -rf -- "$entry"; done
 }
 
@@ -307,9 +341,24 @@ supervise)
     ;;
 launch)
     mask=$3
+    . "$own/launch.sh"
     become_job
     ;;
+limit)
+    . "$own/job.sh"
+    settings
+    limit_time "${4:-}"
+    ;;
 status) report ;;
+walltime)
+    # Again is no harm: what counts is the file, and the newest timer.
+    if [ -f "$own/job.sh" ] && [ ! -f "$own/exit" ]; then
+        printf '%s\n' "$3" >"$own/walltime.$$" && mv -f "$own/walltime.$$" "$own/walltime" ||
+            exit 1
+        ! supervised || detached limit "$id" "$mask" 2>/dev/null
+    fi
+    report
+    ;;
 stop)
     mkdir -p -- "$own"
     (: >"$own/stop")

@@ -26,6 +26,12 @@ BACKLOG = 512
 PORT_RETRY = 0.3
 """Seconds between attempts to get a port back that sshd still holds for a dead connection."""
 
+BORROW_PATIENCE = 1.0
+"""Seconds after which what answers at a port is used as it is, where that is wanted."""
+
+OBTAIN_AGAIN = 5.0
+"""Seconds between attempts to take over a port that something else has."""
+
 
 class InTunnel:
     """A port near the core that leads to a port of the node.
@@ -40,6 +46,8 @@ class InTunnel:
         Where each connection goes, as seen from the node.
     wait : float
         Seconds that an accepted connection waits for SSH while that is away.
+    fallback : (str, int), optional
+        Where a connection goes if nothing answers at ``target``.
     """
 
     def __init__(
@@ -49,9 +57,12 @@ class InTunnel:
         target: Address,
         wait: float = 90.0,
         log: logging.Logger | None = None,
+        *,
+        fallback: Address | None = None,
     ) -> None:
         self.listen = listen
         self.target = target
+        self.fallback = fallback
         self.last_error: NodeError | None = None
         self._connection = connection
         self._wait = wait
@@ -90,6 +101,11 @@ class InTunnel:
         await asyncio.gather(*(splice.closed.wait() for splice, _ in splices))
         await server.wait_closed()
 
+    @property
+    def count(self) -> int:
+        """Connections that it carries now."""
+        return len(self._splices)
+
     def _accepted(self) -> asyncio.BufferedProtocol:
         splice = Splice()
         task = asyncio.get_running_loop().create_task(self._carry(splice))
@@ -118,19 +134,24 @@ class InTunnel:
     async def _connect(self, splice: Splice, deadline: float) -> bool:
         """Open the channel; False if SSH was lost meanwhile, so that another try makes sense."""
         connection = await self._connection.ready(max(0.0, deadline - time.monotonic()))
-        try:
-            await connection.create_connection(
-                lambda: splice.far, *self.target, window=WINDOW, max_pktsize=MAX_PACKET
-            )
-        except asyncssh.ChannelOpenError as error:
-            if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
-                raise ForwardRefused(
-                    f"The sshd of {self._connection} refuses to forward ports.",
-                    hint="Its sshd_config needs AllowTcpForwarding yes.",
-                ) from error
-            if not connection.is_closed():
-                raise
-            return False
+        targets = [self.target] if self.fallback is None else [self.target, self.fallback]
+        for target in targets:
+            try:
+                await connection.create_connection(
+                    lambda: splice.far, *target, window=WINDOW, max_pktsize=MAX_PACKET
+                )
+            except asyncssh.ChannelOpenError as error:
+                if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
+                    raise ForwardRefused(
+                        f"The sshd of {self._connection} refuses to forward ports.",
+                        hint="Its sshd_config needs AllowTcpForwarding yes.",
+                    ) from error
+                if connection.is_closed():
+                    return False
+                if target is targets[-1]:
+                    raise
+            else:
+                break
         return True
 
 
@@ -145,6 +166,9 @@ class OutTunnel:
         Where each connection goes, as seen from the core.
     port : int
         The node's port; 0 lets sshd choose. It stays the same across reconnects.
+    borrow : bool
+        If something else listens at the given port, let the job use that; the port is taken over
+        when it is free.
     """
 
     def __init__(
@@ -153,9 +177,13 @@ class OutTunnel:
         dest: Address,
         port: int = 0,
         log: logging.Logger | None = None,
+        *,
+        borrow: bool = False,
     ) -> None:
         self.dest = dest
         self.port = port
+        self.borrow = borrow and port != 0
+        self.borrowed = False
         self._connection = connection
         self._log = log or logging.getLogger(__name__)
         self._listener: asyncssh.SSHListener | None = None
@@ -165,6 +193,11 @@ class OutTunnel:
         self._open = False
         self.up = asyncio.Event()
         """Set while the node's port is listened on."""
+
+    @property
+    def count(self) -> int:
+        """Connections that it carries now."""
+        return len(self._splices)
 
     async def open(self, timeout: float = 30.0) -> int:
         """Have the node's sshd listen.
@@ -192,7 +225,15 @@ class OutTunnel:
             return self.port
         self._connection.keep()
         try:
-            await self._obtain(time.monotonic() + timeout)
+            # sshd may still hold it for a connection that died: that is told apart by time alone.
+            patience = min(timeout, BORROW_PATIENCE) if self.borrow else timeout
+            await self._obtain(time.monotonic() + patience)
+        except AddressInUse:
+            if not self.borrow:
+                self._connection.unkeep()
+                raise
+            self.borrowed = True
+            self._renew()
         except BaseException:
             self._connection.unkeep()
             raise
@@ -242,12 +283,13 @@ class OutTunnel:
     async def _obtain_again(self) -> None:
         while not self.up.is_set():
             try:
-                await self._obtain(time.monotonic() + 30)
+                await self._obtain(time.monotonic() + (PORT_RETRY if self.borrowed else 30))
             except NodeUnreachable:
                 return
             except NodeError as error:
-                self._log.warning("%s", error.message)
-                await asyncio.sleep(5)
+                if not self.borrowed:
+                    self._log.warning("%s", error.message)
+                await asyncio.sleep(OBTAIN_AGAIN)
 
     async def _obtain(self, deadline: float) -> None:
         while True:
@@ -256,6 +298,7 @@ class OutTunnel:
             listener = await self._request(connection, self.port)
             if listener is not None:
                 self._listener, self.port = listener, listener.get_port()
+                self.borrowed = False
                 self.up.set()
                 return
             if connection.is_closed():

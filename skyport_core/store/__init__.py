@@ -1,5 +1,6 @@
 """The core's memory, in SQLite or PostgreSQL."""
 
+from .certificates import Standing
 from .changes import Changes, Subscription
 from .errors import (
     Conflict,
@@ -13,6 +14,7 @@ from .gates import GateMemory
 from .records import JobChanges, PartitionChanges
 from .schema import upgrade_db
 from .store import Store
+from .telling import Told
 
 __all__ = [
     "Changes",
@@ -22,9 +24,11 @@ __all__ = [
     "GateMemory",
     "JobChanges",
     "PartitionChanges",
+    "Standing",
     "Store",
     "StoreError",
     "Subscription",
+    "Told",
     "Tombstoned",
     "WrongSecretKey",
     "upgrade_db",

@@ -1,97 +1,33 @@
-"""The queue: jobs and their secrets."""
+"""The queue: jobs from their submission to the end of their record."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..model import (
-    PROGRESS,
-    EventDraft,
-    Job,
-    JobKind,
-    JobState,
-    next_number,
-    preferred_number,
-)
-from ..wire import JobRequest, JobSecrets
+from ..model import EventDraft, Job, JobState, next_number, preferred_number
 from .base import Part, uninterrupted, utcnow
-from .errors import Conflict, Different, Tombstoned
-from .events import append_event
-from .records import JobChanges, Mark, changed_job
-from .rows import job_of, job_values, new_job_values
-from .tables import job_ids, job_secrets, jobs
+from .errors import Conflict, Different
+from .records import JobChanges
+from .rows import job_of
+from .tables import events, job_ids, job_scripts, job_secrets, jobs
+from .writing import locked_row, write_change, write_job
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-QUEUED = EventDraft("Waiting for a place", reason="queued")
 CANCELLING = EventDraft("Cancelling was asked for", reason="cancel")
+
+TRIES = 5
+"""How often a number is chosen anew when another core takes it."""
 
 
 class Jobs(Part):
-    """Jobs from their submission to their end."""
-
-    @uninterrupted
-    async def put_job(
-        self, job_id: str, owner: str, request: JobRequest, now: dt.datetime
-    ) -> tuple[Job, bool]:
-        """Store a submission once, however often and by how many callers it is repeated.
-
-        Parameters
-        ----------
-        job_id : str
-            UUID chosen by the terminal.
-        owner : str
-            Whose job it is; ``request.owner`` is not looked at.
-        request : JobRequest
-            Specification and secrets; the latter are stored encrypted.
-        now : datetime
-            Aware time of the submission.
-
-        Returns
-        -------
-        tuple of Job and bool
-            The stored job, and whether this call made it.
-
-        Raises
-        ------
-        Tombstoned
-            The id was deleted before it was submitted.
-        Different
-            The id belongs to a job with another content or owner.
-        """
-        spec, secrets = request.spec(), request.secrets()
-        digest = await self._vault.digest(owner, spec, secrets)
-        token = await self._vault.seal(secrets)
-        job = Job(job_id, owner, spec, preferred_number(job_id), created_at=now, state_since=now)
-        claim = {"id": job_id, "owner": owner, "tombstone": False, "created_at": now}
-        try:
-            async with self._database.write() as connection:
-                if not await self._database.insert_new(connection, job_ids, ["id"], claim):
-                    return await _submitted_before(connection, job_id, digest), False
-                job = await self._insert_job(connection, job, digest)
-                await connection.execute(sa.insert(job_secrets), {"job_id": job_id, "token": token})
-        finally:
-            self.changes.notify(job_id)
-        return job, True
-
-    async def _insert_job(self, connection: AsyncConnection, job: Job, digest: str) -> Job:
-        mark = Mark(progress=PROGRESS[job.state])
-        values = new_job_values(job) | {"digest": digest, "event_seq": 1, "progress": mark.progress}
-        number = job.number
-        while not await self._database.insert_new(
-            connection, jobs, ["live_number"], values | {"number": number, "live_number": number}
-        ):
-            number = next_number(number)
-        await append_event(connection, job, mark, QUEUED, job.created_at)
-        row = await _locked(connection, job.id)
-        assert row is not None  # noqa: S101 - inserted above, in this transaction
-        return job_of(row)
+    """One job: read, changed, ended, made live again, forgotten."""
 
     @uninterrupted
     async def get_job(self, job_id: str) -> Job | None:
@@ -100,81 +36,6 @@ class Jobs(Part):
             query = sa.select(jobs).where(jobs.c.id == job_id)
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else job_of(row)
-
-    @uninterrupted
-    async def list_jobs(
-        self,
-        *,
-        owner: str | None = None,
-        states: Collection[JobState] | None = None,
-        kind: JobKind | None = None,
-        limit: int | None = None,
-        after: str | None = None,
-        before: str | None = None,
-        newest_first: bool = False,
-    ) -> list[Job]:
-        """Jobs by time of submission.
-
-        Parameters
-        ----------
-        owner, states, kind
-            Only jobs that match all that are given.
-        limit : int, optional
-            At most so many, counted along the order.
-        after, before : str, optional
-            Only jobs submitted later (earlier) than the one with this id.
-        newest_first : bool
-            Order from the newest to the oldest instead.
-
-        Raises
-        ------
-        KeyError
-            ``after`` or ``before`` names no job.
-        """
-        query = sa.select(jobs)
-        if owner is not None:
-            query = query.where(jobs.c.owner == owner)
-        if states is not None:
-            query = query.where(jobs.c.state.in_([state.value for state in states]))
-        if kind is not None:
-            query = query.where(jobs.c.kind == kind.value)
-        place = sa.tuple_(jobs.c.created_at, jobs.c.id)
-        async with self._database.read() as connection:
-            if after is not None:
-                query = query.where(place > await _place(connection, after))
-            if before is not None:
-                query = query.where(place < await _place(connection, before))
-            columns = (jobs.c.created_at, jobs.c.id)
-            order = [column.desc() if newest_first else column.asc() for column in columns]
-            result = await connection.execute(query.order_by(*order).limit(limit))
-            return [job_of(row) for row in result]
-
-    @uninterrupted
-    async def active_jobs(self) -> list[Job]:
-        """Jobs that something is still to be done for, oldest first.
-
-        These are the ones that have not ended, and those that ended but left something on a node.
-        """
-        # Not "is not null", and sorted here: only so does SQLite use the index of the numbers
-        # instead of reading all the jobs that ended long ago.
-        query = sa.select(jobs).where(jobs.c.live_number > 0)
-        async with self._database.read() as connection:
-            found = [job_of(row) for row in await connection.execute(query)]
-        return sorted(found, key=lambda job: (job.created_at, job.id))
-
-    @uninterrupted
-    async def secrets(self, job_id: str) -> JobSecrets:
-        """The job's secrets, decrypted; empty once the job ended. KeyError without such a job."""
-        query = (
-            sa.select(job_secrets.c.token)
-            .select_from(jobs.outerjoin(job_secrets))
-            .where(jobs.c.id == job_id)
-        )
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        if row is None:
-            raise KeyError(job_id)
-        return JobSecrets() if row.token is None else await self._vault.unseal(row.token)
 
     @uninterrupted
     async def tombstone(self, job_id: str, owner: str | None, now: dt.datetime) -> Job | None:
@@ -202,7 +63,7 @@ class Jobs(Part):
             async with self._database.write() as connection:
                 if await self._database.insert_new(connection, job_ids, ["id"], claim):
                     return None
-                row = await _locked(connection, job_id)
+                row = await locked_row(connection, job_id)
                 if row is None:
                     return None
                 job = job_of(row)
@@ -210,7 +71,7 @@ class Jobs(Part):
                     raise Different(f"Job {job_id} belongs to another owner.")
                 if job.state.final or job.target.final:
                     return job
-                return await _store_change(
+                return await write_change(
                     connection, row, {"target": JobState.CANCELLED}, CANCELLING, now
                 )
         finally:
@@ -229,7 +90,8 @@ class Jobs(Part):
 
         A new state sets ``state_since``. Entering a final state sets ``ended_at``, drops the
         secrets, and frees the number unless ``cleanup_pending``; the number is then freed when
-        that becomes False.
+        that becomes False. A line of usage is opened when the job gets a place, and closed when it
+        gives it back.
 
         Parameters
         ----------
@@ -258,54 +120,104 @@ class Jobs(Part):
         """
         try:
             async with self._database.write() as connection:
-                row = await _locked(connection, job.id)
-                if row is None or row.version != job.version:
-                    raise Conflict(f"Job {job.id} was changed since version {job.version}.")
-                return await _store_change(connection, row, changes, event, now or utcnow())
+                row = await _of_version(connection, job)
+                return await write_change(connection, row, changes, event, now or utcnow())
+        finally:
+            self.changes.notify(job.id)
+
+    async def revive_job(
+        self, job: Job, event: EventDraft, *, now: dt.datetime | None = None
+    ) -> Job:
+        """Put a job that has ended into the queue again, with a new number, as one attempt more.
+
+        Raises
+        ------
+        Conflict
+            The stored job has another version than ``job``, or its record was deleted.
+        ValueError
+            The job has not ended and cleaned up, or its secrets are gone.
+        """
+        if not job.state.final or job.cleanup_pending or job.secret:
+            raise ValueError(f"Job {job.id} cannot live again.")
+        for last in (*[False] * (TRIES - 1), True):
+            try:
+                return await self._revive_job(job, event, now or utcnow())
+            except IntegrityError:
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    @uninterrupted
+    async def _revive_job(self, job: Job, event: EventDraft, now: dt.datetime) -> Job:
+        try:
+            async with self._database.write() as connection:
+                row = await _of_version(connection, job)
+                number = preferred_number(job.id)
+                while await _is_taken(connection, number):
+                    number = next_number(number)
+                fresh = Job(
+                    job.id,
+                    job.owner,
+                    job.spec,
+                    number,
+                    created_at=job.created_at,
+                    state_since=now,
+                    attempt=job.attempt + 1,
+                    array_id=job.array_id,
+                    array_index=job.array_index,
+                    array_limit=job.array_limit,
+                    scripted=job.scripted,
+                    version=job.version + 1,
+                )
+                await write_job(connection, row, job_of(row), fresh, event, now)
+                return fresh
+        finally:
+            self.changes.notify(job.id)
+
+    @uninterrupted
+    async def remove_job(self, job: Job) -> None:
+        """Forget a job that has ended, with its events; its id stays used up.
+
+        What it used stays in the ledger. A script that other jobs of its array need stays theirs.
+
+        Raises
+        ------
+        Conflict
+            The stored job has another version than ``job``.
+        ValueError
+            The job has not ended, or left something on a node.
+        """
+        if not job.state.final or job.cleanup_pending:
+            raise ValueError(f"Job {job.id} has not ended.")
+        try:
+            async with self._database.write() as connection:
+                await _of_version(connection, job)
+                await _pass_script_on(connection, job)
+                for table in (job_secrets, job_scripts, events):
+                    await connection.execute(sa.delete(table).where(table.c.job_id == job.id))
+                await connection.execute(sa.delete(jobs).where(jobs.c.id == job.id))
         finally:
             self.changes.notify(job.id)
 
 
-async def _store_change(
-    connection: AsyncConnection,
-    row: sa.Row[Any],
-    changes: JobChanges,
-    draft: EventDraft | None,
-    now: dt.datetime,
-) -> Job:
-    old = job_of(row)
-    new = changed_job(old, changes, now)
-    mark = Mark(row.event_seq, row.progress).after(old, new)
-    if draft is not None:
-        _, mark = await append_event(connection, new, mark, draft, now)
-    before = job_values(old) | {"event_seq": row.event_seq, "progress": row.progress}
-    after = job_values(new) | {"event_seq": mark.seq, "progress": mark.progress}
-    changed = {name: value for name, value in after.items() if value != before[name]}
-    await connection.execute(sa.update(jobs).where(jobs.c.id == new.id), changed)
-    if new.state.final and not old.state.final:
-        await connection.execute(sa.delete(job_secrets).where(job_secrets.c.job_id == new.id))
-    return new
+async def _of_version(connection: AsyncConnection, job: Job) -> sa.Row[Any]:
+    row = await locked_row(connection, job.id)
+    if row is None or row.version != job.version:
+        raise Conflict(f"Job {job.id} was changed since version {job.version}.")
+    return row
 
 
-async def _locked(connection: AsyncConnection, job_id: str) -> sa.Row[Any] | None:
-    query = sa.select(jobs).where(jobs.c.id == job_id).with_for_update()
-    return (await connection.execute(query)).one_or_none()
+async def _is_taken(connection: AsyncConnection, number: int) -> bool:
+    query = sa.select(jobs.c.id).where(jobs.c.live_number == number)
+    return (await connection.execute(query)).first() is not None
 
 
-async def _submitted_before(connection: AsyncConnection, job_id: str, digest: str) -> Job:
-    row = await _locked(connection, job_id)
-    if row is None:
-        raise Tombstoned(f"Job {job_id} was deleted before it was submitted; use a new id.")
-    if row.digest != digest:
-        raise Different(f"The id {job_id} belongs to another job; use a new one.")
-    return job_of(row)
-
-
-async def _place(connection: AsyncConnection, job_id: str) -> sa.Tuple:
-    query = sa.select(jobs.c.created_at, jobs.c.id).where(jobs.c.id == job_id)
-    row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        raise KeyError(job_id)
-    return sa.tuple_(
-        sa.literal(row.created_at, jobs.c.created_at.type), sa.literal(row.id, jobs.c.id.type)
-    )
+async def _pass_script_on(connection: AsyncConnection, job: Job) -> None:
+    if job.array_id is None:
+        return
+    others = sa.select(jobs.c.id).where(jobs.c.array_id == job.array_id, jobs.c.id != job.id)
+    heir = await connection.scalar(others.limit(1))
+    if heir is not None:
+        await connection.execute(
+            sa.update(job_scripts).where(job_scripts.c.job_id == job.id).values(job_id=heir)
+        )

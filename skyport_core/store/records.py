@@ -13,6 +13,7 @@ from ..model import (
     EventDraft,
     Failure,
     Job,
+    JobSpec,
     JobState,
     PartitionRecord,
     PartitionState,
@@ -27,6 +28,7 @@ class JobChanges(TypedDict, total=False):
     target: JobState
     site: str | None
     node: str | None
+    flavor: str | None
     username: str | None
     partition: str | None
     reserved: Resources | None
@@ -44,6 +46,8 @@ class JobChanges(TypedDict, total=False):
     failure: Failure | None
     cleanup_pending: bool
     held: bool
+    requeue: bool
+    spec: JobSpec
     price: float | None
     currency: str
     share: float | None

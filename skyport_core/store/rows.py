@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +34,7 @@ def job_values(job: Job) -> Values:
         "state_since": job.state_since,
         "site": job.site,
         "node": job.node,
+        "flavor": job.flavor,
         "username": job.username,
         "partition": job.partition,
         "reserved_cpus": held.cpus if held else None,
@@ -56,6 +58,7 @@ def job_values(job: Job) -> Values:
         "failure_log_tail": failure.log_tail if failure else None,
         "cleanup_pending": job.cleanup_pending,
         "held": job.held,
+        "requeue": job.requeue,
         "price": job.price,
         "currency": job.currency,
         "share": job.share,
@@ -70,16 +73,20 @@ def new_job_values(job: Job) -> Values:
         "id": job.id,
         "owner": job.owner,
         "kind": job.spec.kind.value,
-        "name": job.spec.name,
         "array_id": job.array_id,
         "array_index": job.array_index,
         "array_limit": job.array_limit,
         "scripted": job.scripted,
         "secret": job.secret,
-        "spec": job.spec.model_dump_json(),
         "number": job.number,
         "created_at": job.created_at,
+        **spec_values(job.spec),
     }
+
+
+def spec_values(spec: JobSpec) -> Values:
+    """The columns that hold what a job asks for."""
+    return {"spec": spec.model_dump_json(), "name": spec.name}
 
 
 def is_live(job: Job) -> bool:
@@ -87,12 +94,29 @@ def is_live(job: Job) -> bool:
     return not job.state.final or job.cleanup_pending
 
 
+SHARED_SPEC = 4096
+"""Characters of the longest text whose meaning is remembered."""
+
+
+@functools.lru_cache(maxsize=16384)
+def _shared_spec(text: str) -> JobSpec:
+    return JobSpec.model_validate_json(text)
+
+
+def _spec(text: str) -> JobSpec:
+    """What a job asks for; it cannot be changed, so that equal texts may share it.
+
+    The queue is read again for each plan, and reading these is most of the work.
+    """
+    return _shared_spec(text) if len(text) <= SHARED_SPEC else JobSpec.model_validate_json(text)
+
+
 def job_of(row: Row[Any]) -> Job:
     """The job that a row of ``jobs`` holds."""
     return Job(
         id=row.id,
         owner=row.owner,
-        spec=JobSpec.model_validate_json(row.spec),
+        spec=_spec(row.spec),
         number=row.number,
         created_at=row.created_at,
         state_since=row.state_since,
@@ -100,6 +124,7 @@ def job_of(row: Row[Any]) -> Job:
         target=JobState(row.target),
         site=row.site,
         node=row.node,
+        flavor=row.flavor,
         username=row.username,
         partition=row.partition,
         reserved=_resources(row),
@@ -117,6 +142,7 @@ def job_of(row: Row[Any]) -> Job:
         failure=_failure(row),
         cleanup_pending=row.cleanup_pending,
         held=row.held,
+        requeue=row.requeue,
         array_id=row.array_id,
         array_index=row.array_index,
         array_limit=row.array_limit,

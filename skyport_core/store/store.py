@@ -8,18 +8,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import schema
 from .base import uninterrupted
+from .certificates import Certificates
 from .database import Database
 from .events import Events
 from .gates import GateTexts
 from .jobs import Jobs
+from .ledger import Ledger
+from .listing import Listing
 from .partitions import Partitions
+from .submissions import Submissions
 from .tables import drains, gate_data, job_secrets, meta
+from .telling import Telling
 from .vault import Vault, keyring
 
 _DIGEST_KEY = "digest_key"
 
 
-class Store(Jobs, Events, Partitions, GateTexts):
+class Store(
+    Submissions, Jobs, Listing, Telling, Events, Ledger, Partitions, Certificates, GateTexts
+):
     """Jobs, events, secrets, partitions, drains and what gates remember in one database.
 
     Made by :meth:`open`. Every method is one transaction: it happens entirely or not at all, also

@@ -117,6 +117,8 @@ jobs = sa.Table(
     sa.Column("cleanup_pending", sa.Boolean, nullable=False),
     sa.Column("name", sa.Text, nullable=False, server_default=""),
     sa.Column("held", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("requeue", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("flavor", sa.Text),
     sa.Column("array_id", sa.Text),
     sa.Column("array_index", sa.Integer),
     sa.Column("array_limit", sa.Integer),

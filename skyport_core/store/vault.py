@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from ..model import JobSpec
-from ..wire import JobSecrets
+from ..wire import JobRequest, JobSecrets
 from .errors import DatabaseUnusable, WrongSecretKey
 
 
@@ -99,19 +98,21 @@ class Vault:
         """Encrypt anew under the first key."""
         return self._keys.rotate(token)
 
-    async def digest(self, owner: str, spec: JobSpec, content: JobSecrets) -> str:
+    async def digest(self, owner: str, request: JobRequest) -> str:
         """A keyed fingerprint of a whole submission.
 
         Values that equal the schema's defaults are left out, so that a field added by a later
         release does not make a repeated submission look different.
         """
-        return await asyncio.to_thread(self._digest, owner, spec, content)
+        if request.files or request.script is not None:
+            return await asyncio.to_thread(self._digest, owner, request)
+        return self._digest(owner, request)
 
-    def _digest(self, owner: str, spec: JobSpec, content: JobSecrets) -> str:
-        parts = [
-            owner,
-            spec.model_dump(mode="json", exclude_defaults=True),
-            content.model_dump(mode="json", exclude_defaults=True),
-        ]
+    def _digest(self, owner: str, request: JobRequest) -> str:
+        content = request.model_dump(mode="json", exclude_defaults=True)
+        content.pop("owner", None)
+        secrets = {name: content.pop(name) for name in JobSecrets.model_fields if name in content}
+        script = content.pop("script", None)
+        parts = [owner, content, secrets, *([] if script is None else [script])]
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hmac.new(self._digest_key, text.encode(), hashlib.sha256).hexdigest()

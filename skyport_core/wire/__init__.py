@@ -28,6 +28,8 @@ from .flavors import (
 )
 from .jobs import (
     Address,
+    CancelQuery,
+    EventQuery,
     EventView,
     FailureView,
     JobList,
@@ -35,15 +37,23 @@ from .jobs import (
     JobQuery,
     JobView,
 )
+from .logs import (
+    MAX_CHUNK,
+    LogQuery,
+)
 from .offers import (
     OfferList,
     OfferView,
+)
+from .shells import (
+    ShellQuery,
 )
 from .sites import (
     NodeList,
     NodePatch,
     NodeView,
     PartitionList,
+    PartitionQuery,
     PartitionView,
     SiteList,
     SiteView,
@@ -57,6 +67,7 @@ from .submissions import (
 )
 from .tunnels import (
     TunnelList,
+    TunnelQuery,
     TunnelView,
 )
 from .usage import (
@@ -69,8 +80,10 @@ API_PREFIX = "/api/v1"
 
 __all__ = [
     "API_PREFIX",
+    "MAX_CHUNK",
     "MAX_SCRIPT",
     "Address",
+    "CancelQuery",
     "CertificateIssued",
     "CertificateKind",
     "CertificateList",
@@ -78,6 +91,7 @@ __all__ = [
     "CertificateView",
     "ErrorBody",
     "ErrorView",
+    "EventQuery",
     "EventView",
     "FailureView",
     "FileList",
@@ -95,6 +109,7 @@ __all__ = [
     "JobRequest",
     "JobSecrets",
     "JobView",
+    "LogQuery",
     "NodeList",
     "NodePatch",
     "NodeView",
@@ -102,12 +117,15 @@ __all__ = [
     "OfferRequest",
     "OfferView",
     "PartitionList",
+    "PartitionQuery",
     "PartitionView",
     "QuotaList",
     "QuotaView",
+    "ShellQuery",
     "SiteList",
     "SiteView",
     "TunnelList",
+    "TunnelQuery",
     "TunnelView",
     "UsageList",
     "UsageQuery",

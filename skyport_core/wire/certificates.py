@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-import enum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..model import Name
+from ..model import CertificateKind, CertificateRecord, Name
 
-
-class CertificateKind(str, enum.Enum):
-    """Whom a certificate is for."""
-
-    SERVER = "server"
-    USER = "user"
-    ADMIN = "admin"
-    HUB = "hub"
-    GATE = "gate"
+__all__ = [
+    "CertificateIssued",
+    "CertificateKind",
+    "CertificateList",
+    "CertificateRequest",
+    "CertificateView",
+]
 
 
 class CertificateView(BaseModel):
@@ -30,6 +28,11 @@ class CertificateView(BaseModel):
     expires_at: dt.datetime
     revoked_at: dt.datetime | None = None
     reason: str = ""
+
+    @classmethod
+    def of(cls, record: CertificateRecord) -> CertificateView:
+        """What the API shows of a record."""
+        return cls(**dataclasses.asdict(record))
 
 
 class CertificateList(BaseModel):
@@ -47,6 +50,11 @@ class CertificateRequest(BaseModel):
     name: Name | None = Field(None, description="Whom it is for; only admins may name another.")
     kind: CertificateKind = CertificateKind.USER
     days: int | None = Field(None, ge=1, le=3650, description="null: the core's default.")
+    hosts: tuple[Name, ...] = Field(
+        (),
+        max_length=64,
+        description="Names and addresses of a server or a gate; none: its name. Admins only.",
+    )
 
 
 class CertificateIssued(BaseModel):

@@ -17,6 +17,7 @@ from ..model import (
     Name,
     Slug,
 )
+from .times import Moment
 
 
 class Address(BaseModel):
@@ -93,7 +94,7 @@ class JobView(BaseModel):
             state=job.state,
             target=job.target,
             site=job.site or spec.site,
-            flavor=spec.flavor,
+            flavor=job.flavor or spec.flavor,
             node=job.node,
             partition=job.partition,
             region=spec.region,
@@ -142,10 +143,18 @@ class JobQuery(BaseModel):
     name: Label | None = Field(None, description="Exactly this name.")
     site: Slug | None = Field(None, description="Placed at this site.")
     array: JobId | None = Field(None, description="The jobs of this array.")
-    submitted_after: dt.datetime | None = None
-    submitted_before: dt.datetime | None = None
+    submitted_after: Moment | None = None
+    submitted_before: Moment | None = None
     limit: int = Field(100, ge=1, le=1000, description="Length of the page.")
     after: JobId | None = Field(None, description="``next`` of the page before.")
+
+
+class CancelQuery(BaseModel):
+    """Query of ``DELETE /api/v1/jobs/{id}``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    array: bool = Field(False, description="Cancel all jobs of its array.")
 
 
 class JobList(BaseModel):
@@ -169,6 +178,17 @@ class JobPatch(BaseModel):
     held: bool | None = Field(None, description="false: release it; true: hold it in the queue.")
     name: Label | None = None
     comment: Label | None = None
+
+
+class EventQuery(BaseModel):
+    """Query of ``GET /api/v1/jobs/{id}/events``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    after: int | None = Field(
+        None, ge=0, lt=2**63, description="Number of the last event that the caller has."
+    )
+    follow: bool = Field(True, description="false: end after the events that exist.")
 
 
 class EventView(BaseModel):

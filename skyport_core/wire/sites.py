@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from ..model import PartitionRecord, PartitionState
+from ..model import Name, PartitionRecord, PartitionState
 
 
 class NodeView(BaseModel):
@@ -92,6 +92,14 @@ class PartitionView(BaseModel):
         same = {name: getattr(record, name) for name in cls.model_fields if name != "expires_at"}
         sleeping = record.state is PartitionState.SUSPENDED
         return cls(**same, expires_at=record.deadline if sleeping else None)
+
+
+class PartitionQuery(BaseModel):
+    """Query of ``GET /api/v1/partitions``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: Name | None = Field(None, description="Only admins may name another than themselves.")
 
 
 class PartitionList(BaseModel):

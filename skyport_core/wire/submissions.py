@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -22,7 +22,26 @@ from ..model import EnvName, JobSpec, Name, RelativePath, Text
 MAX_SCRIPT = 16_000_000
 """Characters of the longest script."""
 
-Script = Annotated[str, StringConstraints(min_length=1, max_length=MAX_SCRIPT)]
+Script = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_SCRIPT, pattern=r"^[^\x00]*$")
+]
+
+
+_BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
+_ONE_PROGRAM: dict[str, Any] = {
+    "oneOf": [
+        {
+            "required": ["command"],
+            "properties": {"command": {"minItems": 1}, "script": {"type": "null"}},
+        },
+        {
+            "required": ["script"],
+            "properties": {"script": {"type": "string"}, "command": {"maxItems": 0}},
+        },
+    ]
+}
+"""Of :class:`JobRequest`, what ``_one_program`` checks, as a JSON schema."""
 
 
 class FileUpload(BaseModel):
@@ -31,7 +50,12 @@ class FileUpload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: RelativePath = Field(description="Relative to the job's own folder on the node.")
-    content: str = Field(description="The bytes, base64.", max_length=16 * 2**20, repr=False)
+    content: str = Field(
+        description="The bytes, base64.",
+        max_length=16 * 2**20,
+        repr=False,
+        json_schema_extra={"pattern": _BASE64, "contentEncoding": "base64"},
+    )
     mode: int = Field(0o600, ge=0, le=0o777)
 
     @field_validator("content")
@@ -74,7 +98,7 @@ class JobRequest(JobSpec, JobSecrets):
     What the script's ``#SWM`` and ``#SBATCH`` lines ask for holds where the request is silent.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_ONE_PROGRAM)
 
     owner: Name | None = Field(
         None, description="Whose job it is; only a trusted caller may name another than itself."

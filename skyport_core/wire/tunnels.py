@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from ..model import Name
 from .jobs import Address
+
+
+class TunnelQuery(BaseModel):
+    """Query of ``GET /api/v1/tunnels``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: Name | None = Field(None, description="Only admins may name another than themselves.")
 
 
 class TunnelView(BaseModel):

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..model import Name, Slug
+from .times import Day
 
 UsageKey = Literal["owner", "account", "site", "flavor", "day"]
 
@@ -17,8 +18,8 @@ class UsageQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    since: dt.date | None = Field(None, description="First day (UTC); null: 30 days ago.")
-    until: dt.date | None = Field(None, description="Last day (UTC); null: today.")
+    since: Day | None = Field(None, description="First day (UTC); null: 30 days ago.")
+    until: Day | None = Field(None, description="Last day (UTC); null: today.")
     owner: Name | None = Field(None, description="Only admins may name another than themselves.")
     account: Slug | None = None
     site: Slug | None = None

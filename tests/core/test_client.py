@@ -406,6 +406,5 @@ def test_the_client_brings_nothing_of_the_core_along() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert done.stdout.strip() == (
-        "['skyport_core', 'skyport_core.client', 'skyport_core.model', "
-        "'skyport_core.transport', 'skyport_core.wire'] []"
+        "['skyport_core', 'skyport_core.client', 'skyport_core.model', 'skyport_core.wire'] []"
     )

@@ -162,10 +162,6 @@ class TestCommands:
         finally:
             os.kill(pid, signal.SIGKILL)
 
-    async def test_a_terminal_is_refused(self, ann: asyncssh.SSHClientConnection) -> None:
-        with pytest.raises(asyncssh.ChannelOpenError):
-            await ann.run("true", term_type="xterm")
-
     async def test_an_unknown_subsystem_is_refused(self, ann: asyncssh.SSHClientConnection) -> None:
         with pytest.raises(asyncssh.ChannelOpenError):
             await ann.create_process(subsystem="netconf")

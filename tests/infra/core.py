@@ -12,9 +12,8 @@ from types import TracebackType
 
 import aiohttp
 
-from skyport_core.client import CoreClient
+from skyport_core.client import CoreClient, CoreError
 from skyport_core.model import FINAL_STATES, JobState, PartitionState
-from skyport_core.transport import CoreError
 from tests.infra.nodes import Fabric
 from tests.infra.process import ServerProcess
 from tests.infra.run import kill, own_processes, short_folder

@@ -65,6 +65,8 @@ class Hub:
         Run at the hub's side of this network; None: on this machine's.
     env
         Variables added to the environment.
+    venv
+        The virtual environment with the hub; None: this one.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Hub:
         *,
         fabric: Fabric | None = None,
         env: Mapping[str, str] | None = None,
+        venv: Path | None = None,
     ) -> None:
         self._stack = contextlib.ExitStack()
         self._fabric = fabric
@@ -80,6 +83,7 @@ class Hub:
         self.home = self._stack.enter_context(short_folder("hub"))
         self.token = secrets.token_hex(16)
         port, hub_port, proxy_port = free_ports(3, fabric)
+        self.hub_port = hub_port
         self.url = f"http://127.0.0.1:{port}"
         self._api = f"http://127.0.0.1:{hub_port}/hub/api"
         text = _CONFIG.format(
@@ -91,7 +95,7 @@ class Hub:
             password=PASSWORD,
         )
         (self.home / "jupyterhub_config.py").write_text(text + config)
-        path = f"{Path(sys.prefix)}/bin"
+        path = f"{venv or sys.prefix}/bin"
         self.process = ServerProcess(
             "hub",
             [f"{path}/jupyterhub", "-f", str(self.home / "jupyterhub_config.py")],

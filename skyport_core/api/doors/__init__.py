@@ -1,5 +1,20 @@
 """The ways into the core: a module a door."""
 
+from .hub import HubDoor, HubIdentity, HubOptions, hub_door, hub_sockets
+from .tls import HttpsOptions, TlsDoor, tls_door
 from .unix import DoorError, PeerIdentity, UnixDoor, unix_door
 
-__all__ = ["DoorError", "PeerIdentity", "UnixDoor", "unix_door"]
+__all__ = [
+    "DoorError",
+    "HttpsOptions",
+    "HubDoor",
+    "HubIdentity",
+    "HubOptions",
+    "PeerIdentity",
+    "TlsDoor",
+    "UnixDoor",
+    "hub_door",
+    "hub_sockets",
+    "tls_door",
+    "unix_door",
+]

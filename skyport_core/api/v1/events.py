@@ -5,17 +5,16 @@ The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Coroutine
-from typing import Annotated, Any, TypeVar
+import re
 
-from pydantic import Field, TypeAdapter
 from tornado.iostream import StreamClosedError
 
 from ...model import Job
-from ...wire import EventView
+from ...wire import EventQuery, EventView
 from ..errors import ApiError
+from ..operation import Header, operation
+from ..streaming import Streaming
 from .jobs import JobHandlerBase
 
 BATCH = 100
@@ -24,40 +23,44 @@ BATCH = 100
 RETRY = 1000
 """Milliseconds after which a browser whose connection broke tries again."""
 
-_After: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=0, lt=2**63)])
-_Flag: TypeAdapter[bool] = TypeAdapter(bool)
+EVENT_STREAM = "text/event-stream"
 
-T = TypeVar("T")
+_NUMBER = r"[0-9]{1,18}"
+
+LAST_EVENT_ID = Header(
+    "Last-Event-ID",
+    "Number of the last event that the caller has; `after` goes before.",
+    pattern=f"^{_NUMBER}$",
+)
 
 
-class EventsHandler(JobHandlerBase):
+class EventsHandler(Streaming, JobHandlerBase):
     """``GET /jobs/{id}/events``."""
 
+    @operation(
+        "Replay a job's events, then follow it: server-sent events",
+        query=EventQuery,
+        headers=(LAST_EVENT_ID,),
+        answers={200: EVENT_STREAM},
+    )
     async def get(self, job_id: str) -> None:
-        """Replay the job's events, then follow it.
+        """Replay the job's events, then follow it; ``follow=false`` ends after the replay.
 
-        Query: ``after``, the last event's number that the client has (or the header
-        ``Last-Event-ID``), and ``follow``; with ``follow=false`` the answer ends after the replay.
         The stream of a job that has ended closes with ``event: end``.
         """
-        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        follow = self.query("follow", _Flag, True)
-        after = self._after()
+        query = self.query_as(EventQuery)
+        last = self._last()
+        after = last if query.after is None else query.after
         job = await self.job(job_id)
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("Content-Type", f"{EVENT_STREAM}; charset=utf-8")
         self.set_header("X-Accel-Buffering", "no")
+        if self.request.method == "HEAD":
+            return
         try:
-            await self._send(f"retry: {RETRY}\n\n")
-            await self._stream(job, after, follow)
+            await self.send(f"retry: {RETRY}\n\n")
+            await self._stream(job, after, query.follow)
         except StreamClosedError:
             return
-
-    def on_connection_close(self) -> None:
-        """Wake the stream: its client has left."""
-        super().on_connection_close()
-        gone = getattr(self, "_gone", None)
-        if gone is not None and not gone.done():
-            gone.set_result(None)
 
     async def _stream(self, job: Job, after: int, follow: bool) -> None:
         heartbeat: float = self.settings["heartbeat"]
@@ -69,12 +72,12 @@ class EventsHandler(JobHandlerBase):
                 after = await self._replay(job.id, after)
                 if current.state.final:
                     end = json.dumps({"state": current.state.value})
-                    await self._send(f"event: end\ndata: {end}\n\n")
+                    await self.send(f"event: end\ndata: {end}\n\n")
                     return
                 if not follow:
                     return
-                while not await self._or_gone(changed.wait(heartbeat)):
-                    await self._send(": heartbeat\n\n")
+                while not await self.or_gone(changed.wait(heartbeat)):
+                    await self.send(": heartbeat\n\n")
 
     async def _replay(self, job_id: str, after: int) -> int:
         while True:
@@ -82,41 +85,14 @@ class EventsHandler(JobHandlerBase):
             if not events:
                 return after
             after = events[-1].seq
-            await self._send("".join(_format(EventView.of(event)) for event in events))
+            await self.send("".join(_format(EventView.of(event)) for event in events))
 
-    async def _send(self, text: str) -> None:
-        """Write, and wait until the client took it, so that a slow one is not buffered for."""
-        if self._gone.done():
-            raise StreamClosedError
-        self.write(text)
-        await self._or_gone(_finished(self.flush()))
-
-    async def _or_gone(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``. Raises StreamClosedError as soon as the client has left."""
-        task = asyncio.ensure_future(work)
-        try:
-            either: set[asyncio.Future[Any]] = {task, self._gone}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise StreamClosedError
-            return task.result()
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task})
-
-    def _after(self) -> int:
-        if self.get_query_argument("after", None) is not None:
-            return self.query("after", _After, 0)
+    def _last(self) -> int:
         last = self.request.headers.get("Last-Event-ID", "0")
-        if not (last.isascii() and last.isdigit() and len(last) < 19):
+        if not re.fullmatch(_NUMBER, last):
             message = f"Last-Event-ID ({last[:60]!r}): must be the number of an event"
             raise ApiError(422, "invalid", message, "Last-Event-ID")
         return int(last)
-
-
-async def _finished(future: Awaitable[None]) -> None:
-    await future
 
 
 def _format(event: EventView) -> str:

@@ -1,23 +1,26 @@
-"""``/jobs`` and ``/jobs/{id}``."""
+"""``/jobs``: the queue, and what the handlers of one job share."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import ValidationError
 
-from ...model import Job, JobKind, JobState
-from ...store import Different, Tombstoned
-from ...wire import JobList, JobRequest, JobView
-from ..errors import ApiError
+from ...model import Job
+from ...wire import API_PREFIX, JobList, JobQuery, JobRequest, JobView
+from ..errors import ApiError, from_validation
 from ..handler import ApiHandler
+from ..operation import Header, operation
+from ..submitting import submit
 
-PAGE = 100
-"""Jobs on a page when the caller does not say."""
+SCRIPT_TYPE = "text/x-shellscript"
 
-_Kind: TypeAdapter[JobKind | None] = TypeAdapter(JobKind)
-_Limit: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=1, le=1000)])
+IDEMPOTENCY_KEY = Header(
+    "Idempotency-Key",
+    "A UUID, which becomes the job's id: the same request sent twice makes one job.",
+    pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+)
+LOCATION = Header("Location", "Where the job is.", required=True)
 
 
 def is_job_id(text: str) -> bool:
@@ -28,6 +31,18 @@ def is_job_id(text: str) -> bool:
         return False
 
 
+def check_id(job_id: str, field: str = "id") -> None:
+    """Raise ApiError 422 for what cannot become the id of a job."""
+    if not is_job_id(job_id):
+        message = f"{field} ({job_id[:60]!r}): must be a UUID, in lower case with hyphens"
+        raise ApiError(422, "invalid", message, field)
+
+
+def no_such_job(job_id: str) -> ApiError:
+    """The same answer for a job of somebody else and for one that does not exist."""
+    return ApiError(404, "job_not_found", f"There is no job {job_id[:60]}.")
+
+
 class JobHandlerBase(ApiHandler):
     """What all handlers of one job share."""
 
@@ -35,87 +50,68 @@ class JobHandlerBase(ApiHandler):
         """The job, if it is the caller's to see; else ApiError 404, which tells nothing more."""
         job = await self.services.store.get_job(job_id) if is_job_id(job_id) else None
         if job is None or not self.caller.owns(job):
-            raise ApiError(404, "job_not_found", f"There is no job {job_id}.")
+            raise no_such_job(job_id)
         return job
 
+    def show(self, job: Job, status: int = 200) -> None:
+        """Answer with a job and its version."""
+        self.tag(job.version)
+        self.reply(JobView.of(job), status)
 
-class JobsHandler(ApiHandler):
-    """``GET /jobs``."""
 
+class JobsHandler(JobHandlerBase):
+    """``GET`` and ``POST /jobs``."""
+
+    @operation("The jobs in the queue and those that ended", query=JobQuery, answers={200: JobList})
     async def get(self) -> None:
-        """List the caller's jobs (an admin: all), the newest first.
-
-        Query: ``owner``, ``state`` (may be given several times), ``kind``, ``limit``, and
-        ``after``, the id of the last job of the page before.
-        """
-        after = self.get_query_argument("after", None)
+        """List the caller's jobs (an admin: all), the newest first."""
+        query = self.query_as(JobQuery)
         try:
             jobs = await self.services.store.list_jobs(
                 owner=self.owner("jobs"),
-                states=self._states(),
-                kind=self.query("kind", _Kind, None),
-                limit=self.query("limit", _Limit, PAGE),
-                before=after,
+                states=query.state or None,
+                kind=query.kind,
+                name=query.name,
+                site=query.site,
+                array=query.array,
+                submitted_after=query.submitted_after,
+                submitted_before=query.submitted_before,
+                limit=query.limit + 1,
+                before=query.after,
                 newest_first=True,
             )
         except KeyError:
-            message = f"after ({after!r}): must be the id of a job"
+            message = f"after ({query.after!r}): must be the id of a job"
             raise ApiError(422, "invalid", message, "after") from None
-        self.reply(JobList(jobs=[JobView.of(job) for job in jobs]))
+        page = jobs[: query.limit]
+        following = page[-1].id if len(jobs) > len(page) else None
+        self.reply(JobList(jobs=[JobView.of(job) for job in page], next=following))
 
-    def _states(self) -> list[JobState] | None:
-        names = self.get_query_arguments("state")
-        unknown = [name for name in names if name not in JobState.__members__]
-        if unknown:
-            known = ", ".join(JobState.__members__)
-            raise ApiError(422, "invalid", f"state ({unknown[0]!r}): must be of {known}", "state")
-        return [JobState[name] for name in names] or None
+    @operation(
+        "Submit a job under a new id",
+        body=JobRequest,
+        bodies={SCRIPT_TYPE: "A job script; its directives say what the job needs."},
+        answers={200: JobView, 201: JobView},
+        errors=(409, 410),
+        headers=(IDEMPOTENCY_KEY,),
+        returns=(LOCATION,),
+        etag=True,
+    )
+    async def post(self) -> None:
+        """Submit a job: 201 and where it is, or 200 when the same key made it before."""
+        job_id = self.request.headers.get("Idempotency-Key", str(uuid.uuid4()))
+        check_id(job_id, "Idempotency-Key")
+        scripted = self.content_type("application/json", SCRIPT_TYPE) == SCRIPT_TYPE
+        request = self._script() if scripted else await self.read(JobRequest)
+        job, created = await submit(self.services, self.caller, job_id, request)
+        self.set_header("Location", f"{API_PREFIX}/jobs/{job.id}")
+        self.show(job, 201 if created else 200)
 
-
-class JobHandler(JobHandlerBase):
-    """``PUT``, ``GET`` and ``DELETE /jobs/{id}``."""
-
-    async def get(self, job_id: str) -> None:
-        """Show a job."""
-        self.reply(JobView.of(await self.job(job_id)))
-
-    async def put(self, job_id: str) -> None:
-        """Submit a job: 201, or 200 when the same job is there already."""
-        _check_id(job_id)
-        request = await self.read(JobRequest)
-        owner = request.owner or self.caller.name
-        if owner != self.caller.name and not self.caller.may_name_owner:
-            message = f"{self.caller.name} may not submit a job for {owner}."
-            raise ApiError(403, "forbidden", message, "owner")
+    def _script(self) -> JobRequest:
         try:
-            job, created = await self.services.jobs.submit(job_id, owner, request)
-        except Tombstoned:
-            message = f"Job {job_id} was deleted; submit under a new id."
-            raise ApiError(410, "deleted", message) from None
-        except Different:
-            message = (
-                f"The id {job_id} belongs to a job with other content or another owner; "
-                "submit under a new id."
-            )
-            raise ApiError(409, "different", message) from None
-        self.reply(JobView.of(job), 201 if created else 200)
-
-    async def delete(self, job_id: str) -> None:
-        """Cancel a job: 202 and the job, or 204 when it was never submitted (and now never is)."""
-        _check_id(job_id)
-        owner = None if self.caller.admin else self.caller.name
-        try:
-            job = await self.services.jobs.cancel(job_id, owner)
-        except Different:
-            raise ApiError(404, "job_not_found", f"There is no job {job_id}.") from None
-        if job is None:
-            self.set_status(204)
-            self.clear_header("Content-Type")
-        else:
-            self.reply(JobView.of(job), 202)
-
-
-def _check_id(job_id: str) -> None:
-    if not is_job_id(job_id):
-        message = f"id ({job_id[:60]!r}): must be a UUID, in lower case with hyphens"
-        raise ApiError(422, "invalid", message, "id")
+            return JobRequest(script=self.body().decode())
+        except UnicodeDecodeError:
+            raise ApiError(400, "bad_request", "script: must be UTF-8", "script") from None
+        except ValidationError as error:
+            refused = from_validation(error, JobRequest)
+        raise refused

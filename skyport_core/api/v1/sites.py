@@ -6,6 +6,7 @@ import asyncio
 
 from ...model import ACTIVE_STATES
 from ...wire import (
+    FlavorList,
     FlavorQuery,
     ImageList,
     NodeList,
@@ -14,8 +15,9 @@ from ...wire import (
     QuotaList,
     SiteList,
 )
-from ..errors import ApiError
+from ..errors import SHOWN_LENGTH, ApiError, checked_name
 from ..handler import ApiHandler
+from ..operation import operation
 
 INLINE_FLAVORS = 1000
 """Flavors up to which a page is written out in the event loop."""
@@ -24,6 +26,7 @@ INLINE_FLAVORS = 1000
 class SitesHandler(ApiHandler):
     """``GET /sites``."""
 
+    @operation("The sites, and whether their gates answer", answers={200: SiteList})
     async def get(self) -> None:
         """List the sites."""
         self.reply(SiteList(sites=await self.services.sites.sites()))
@@ -32,6 +35,11 @@ class SitesHandler(ApiHandler):
 class FlavorsHandler(ApiHandler):
     """``GET /flavors``."""
 
+    @operation(
+        "Node types on offer, by region, with prices and what is free now",
+        query=FlavorQuery,
+        answers={200: FlavorList},
+    )
     async def get(self) -> None:
         """List the node types on offer that match the query, a page of them at a time."""
         page = await self.services.sites.flavors(self.query_as(FlavorQuery))
@@ -44,6 +52,7 @@ class FlavorsHandler(ApiHandler):
 class ImagesHandler(ApiHandler):
     """``GET /images``."""
 
+    @operation("Images that nodes can boot", answers={200: ImageList})
     async def get(self) -> None:
         """List the images."""
         self.reply(ImageList(images=await self.services.sites.images()))
@@ -52,6 +61,7 @@ class ImagesHandler(ApiHandler):
 class QuotasHandler(ApiHandler):
     """``GET /quotas``."""
 
+    @operation("Limits of the accounts behind the sites", answers={200: QuotaList})
     async def get(self) -> None:
         """List the limits of the accounts behind the sites."""
         self.reply(QuotaList(quotas=await self.services.sites.quotas()))
@@ -60,6 +70,7 @@ class QuotasHandler(ApiHandler):
 class NodesHandler(ApiHandler):
     """``GET /nodes``."""
 
+    @operation("Nodes with health, reservations and jobs", answers={200: NodeList})
     async def get(self) -> None:
         """List the nodes; of their jobs only those that the caller may see."""
         nodes = await self.services.sites.nodes()
@@ -77,15 +88,23 @@ class NodesHandler(ApiHandler):
 
 
 class NodeHandler(ApiHandler):
-    """``PATCH /nodes/{site}/{name}``."""
+    """``PATCH /nodes/{site}/{node}``."""
 
+    @operation(
+        "Drain a node, or let jobs on it again",
+        body=NodePatch,
+        answers={200: NodeView},
+        admin=True,
+    )
     async def patch(self, site: str, node: str) -> None:
         """Drain a node, or let jobs on it again."""
         self.require_admin("drain nodes")
         patch = await self.read(NodePatch)
         try:
-            view = await self.services.sites.set_drain(site, node, patch.drained, patch.reason)
+            names = checked_name(site), checked_name(node)
+            view = await self.services.sites.set_drain(*names, patch.drained, patch.reason)
         except KeyError:
-            message = f"There is no node {node} at site {site}."
+            shown = f"{node[:SHOWN_LENGTH]} at site {site[:SHOWN_LENGTH]}"
+            message = f"There is no node {shown}."
             raise ApiError(404, "node_not_found", message) from None
         self.reply(view)

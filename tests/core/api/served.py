@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,27 +17,46 @@ from cryptography.fernet import Fernet
 from tornado.web import Application
 
 from skyport_core.api import Services, UnixDoor, make_application, unix_door
+from skyport_core.api.caller import Caller
 from skyport_core.api.services import ServiceError
+from skyport_core.certificates import Certificates
+from skyport_core.jobs.files import JobFiles
+from skyport_core.jobs.following import Feeds
+from skyport_core.jobs.patching import patched
+from skyport_core.jobs.records import Records
+from skyport_core.jobs.restarting import ASKED, REQUEUED
 from skyport_core.model import EventDraft, Job, JobState, PartitionRecord, PartitionState
+from skyport_core.pki import Authority, Issuer, Register
 from skyport_core.store import Store
 from skyport_core.wire import (
     API_PREFIX,
+    Address,
     FlavorList,
     FlavorQuery,
     FlavorView,
     Health,
     ImageView,
+    JobPatch,
     JobRequest,
     NodeView,
+    OfferList,
+    OfferRequest,
+    OfferView,
     PartitionView,
     QuotaView,
+    ShellQuery,
     SiteView,
+    TunnelView,
 )
 
 JOB = "6d1f5a52-2f5e-4b0f-9b63-0c1c5f7f3a01"
+CORE_ID = "6d1f5a522f5e4b0f9b630c1c5f7f3a00"
 OTHER = "6d1f5a52-2f5e-4b0f-9b63-0c1c5f7f3a02"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 REQUEST = JobRequest(command=("sleep", "60"), owner="alice", name="nap")
+
+MAX_INPUT = 2**20
+"""Bytes that the inputs of a job may have here."""
 
 
 def now() -> dt.datetime:
@@ -51,10 +71,53 @@ class MemoryJobs:
     logs: dict[str, bytes] = field(default_factory=dict)
     failure: Exception | None = None
 
-    async def submit(self, job_id: str, owner: str, request: JobRequest) -> tuple[Job, bool]:
+    allowed_forwards: tuple[str, ...] = ("forge:22",)
+    site_names: tuple[str, ...] = ("lab", "cloud")
+
+    async def submit(
+        self,
+        job_id: str,
+        owner: str,
+        request: JobRequest,
+        *,
+        submitted: JobRequest | None = None,
+        by: Caller | None = None,
+    ) -> tuple[Job, bool]:
         if self.failure:
             raise self.failure
-        return await self.store.put_job(job_id, owner, request, now())
+        return await self.store.put_job(job_id, owner, request, now(), submitted=submitted)
+
+    async def change(self, job: Job, change: JobPatch, *, by: Caller | None = None) -> Job:
+        changes, told = patched(job, change)
+        return await self.store.update_job(job, told, **changes) if changes else job
+
+    async def requeue(self, job: Job) -> Job:
+        if not job.state.final:
+            return await self.store.update_job(job, ASKED, requeue=True)
+        if job.secret:
+            raise ServiceError("Its secrets are gone.", code="wrong_state", status=409)
+        return await self.store.revive_job(job, REQUEUED)
+
+    async def remove(self, job: Job) -> None:
+        async def no_files(job_id: str) -> None:
+            return None
+
+        await Records(self.store, no_files, 0, logging.getLogger("records")).remove(job)
+
+    async def offers(
+        self, owner: str, request: OfferRequest, *, by: Caller | None = None
+    ) -> OfferList:
+        place = OfferView(
+            site="lab",
+            flavor="big",
+            node="n1",
+            state="chosen",
+            cpus=8,
+            memory=16384,
+            gpus=0,
+            price=None,
+        )
+        return OfferList(verdict="starts", offers=[place], total=1)
 
     async def cancel(self, job_id: str, owner: str | None) -> Job | None:
         return await self.store.tombstone(job_id, owner, now())
@@ -168,6 +231,76 @@ class MemoryPartitions:
         return PartitionView.of(record)
 
 
+@dataclass
+class MemoryPipe:
+    """What is sent into it comes out of it, until its end is sent."""
+
+    heard: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
+    may_read: asyncio.Event = field(default_factory=asyncio.Event)
+    size: tuple[int, int] | None = None
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.may_read.set()
+
+    async def read(self) -> tuple[int, bytes]:
+        return 1, await self.heard.get()
+
+    async def write(self, data: bytes) -> None:
+        await self.may_read.wait()
+        await self.heard.put(data)
+
+    async def write_eof(self) -> None:
+        await self.heard.put(b"")
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.size = columns, rows
+
+    async def end(self) -> tuple[int | None, str | None]:
+        return 0, None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class MemoryReach:
+    """Nodes on which everything is an echo; nothing answers at port 1."""
+
+    pipes: list[MemoryPipe] = field(default_factory=list)
+    queries: list[ShellQuery] = field(default_factory=list)
+
+    async def shell(self, job: Job, query: ShellQuery) -> MemoryPipe:
+        self.queries.append(query)
+        self.pipes.append(MemoryPipe())
+        return self.pipes[-1]
+
+    async def port(self, job: Job, port: int) -> MemoryPipe:
+        if port == 1:
+            raise ServiceError("Nothing answers at port 1 of n1.", code="port_refused", status=502)
+        self.pipes.append(MemoryPipe())
+        return self.pipes[-1]
+
+    def tunnels(self, owner: str | None) -> list[TunnelView]:
+        here, there = Address(host="127.96.0.1", port=80), Address(host="127.64.0.1", port=80)
+        return [
+            TunnelView(
+                job=JOB,
+                owner=name,
+                direction="in",
+                name="80",
+                listen=here,
+                target=there,
+                site="lab",
+                node="n1",
+                up=True,
+                connections=2,
+            )
+            for name in ("alice", "bob")
+            if owner in (None, name)
+        ]
+
+
 class MemoryInfo:
     async def health(self) -> Health:
         return Health(status="ok", version="1", core_id="test", uptime=5.0, jobs={"RUNNING": 2})
@@ -235,12 +368,28 @@ class ServedCore:
         await self.store.update_job(job, EventDraft("Over", reason="exit"), state=state)
 
 
+def certificates(store: Store, home: Path) -> Certificates:
+    authority = Authority.load(home)
+    issuer = Issuer(store, authority, CORE_ID)
+    return Certificates(store, issuer, Register(store, authority))
+
+
 @asynccontextmanager
 async def memory_services(folder: Path) -> AsyncIterator[Services]:
     store = await Store.open(f"sqlite:///{folder / 'core.db'}", Fernet.generate_key())
     try:
         jobs, partitions = MemoryJobs(store), MemoryPartitions(store)
-        yield Services(store, jobs, MemorySites(), partitions, MemoryInfo())
+        yield Services(
+            store,
+            jobs,
+            MemorySites(),
+            partitions,
+            MemoryInfo(),
+            files=JobFiles(store, folder, MAX_INPUT, lambda: None),
+            logs=Feeds(store, jobs, logging.getLogger("tests")),
+            reach=MemoryReach(),
+            certificates=certificates(store, folder),
+        )
     finally:
         await store.close()
 
@@ -274,6 +423,8 @@ class Http:
 
     async def __call__(self, method: str, path: str, **options: Any) -> Answer:
         url = f"http://core{API_PREFIX}{path}"
+        if "data" in options:
+            options.setdefault("headers", {"Content-Type": "application/json"})
         async with self.session.request(method, url, **options) as response:
             return Answer(response.status, response.headers, await response.read())
 

@@ -6,36 +6,20 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from skyport_core.console import main
 from skyport_core.console.output import age, span
 from skyport_core.model import Eviction, Failure, JobKind, JobSpec, JobState
 from skyport_core.wire import FlavorQuery
-from tests.core.api.served import JOB, OTHER, UNKNOWN, ServedCore, now, served
+from tests.core.api.served import JOB, OTHER, UNKNOWN, ServedCore, now
 
-Skyport = Callable[..., Awaitable[Result]]
-
-
-@pytest.fixture
-async def core(tmp_path: Path) -> AsyncIterator[ServedCore]:
-    async with served(tmp_path) as core:
-        yield core
-
-
-@pytest.fixture
-def skyport(core: ServedCore) -> Skyport:
-    """Runs the command in a thread, while this loop serves the core."""
-
-    async def run(*arguments: str) -> Result:
-        words = ["--socket", str(core.socket), *arguments]
-        return await asyncio.to_thread(CliRunner().invoke, main, words)
-
-    return run
+from .conftest import Skyport
 
 
 async def fail(core: ServedCore) -> None:
@@ -389,12 +373,21 @@ async def test_names_and_messages_cannot_steer_the_terminal(
     assert "[red]" in done.stdout
 
 
-@pytest.mark.parametrize("command", sorted(main.commands))
-def test_every_command_has_help_and_json(command: str) -> None:
-    done = CliRunner().invoke(main, [command, "--help"])
+def commands(group: click.Group) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from ((name, *rest) for rest in commands(command))
+        else:
+            yield (name,)
+
+
+@pytest.mark.parametrize("command", sorted(commands(main)), ids=" ".join)
+def test_every_command_has_help_and_json(command: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(main, [*command, "--help"])
     assert done.exit_code == 0
-    assert "--json" in done.stdout
-    assert main.commands[command].help
+    # A shell has nothing to print but what runs in it.
+    assert ("--json" in done.stdout) != (command == ("ssh",))
+    assert "Usage: main " + " ".join(command) in done.stdout
 
 
 def test_help_tells_exit_status_and_completion() -> None:

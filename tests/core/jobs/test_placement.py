@@ -339,3 +339,57 @@ async def test_a_job_that_changed_meanwhile_leaves_no_record_unseen(
         await office.placer.plan_once()
     (record,) = await office.store.list_partitions()
     assert office.asked == [record.name]
+
+
+async def test_nodes_are_made_together(office: Office) -> None:
+    job = await office.place(nodes=3, walltime=3600)
+    assert (await office.partition(job)).count == 3
+    assert await office.told(job) == (
+        "Making 3 nodes small in westeurope, zone 1 at azure ($0.30 per hour)"
+    )
+
+
+async def test_several_nodes_are_not_taken_from_those_that_exist(tmp_path: Path) -> None:
+    async with opened(tmp_path, LabGate()) as office:
+        failure = (await office.place(nodes=2)).failure
+        assert failure is not None
+        assert "given to jobs one by one" in failure.message
+
+
+async def test_nothing_is_made_for_a_job_that_is_not_relocatable(office: Office) -> None:
+    failure = (await office.place(relocatable=False)).failure
+    assert failure is not None
+    assert "only for nodes that exist" in failure.message
+
+
+async def test_a_node_has_the_disk_that_was_asked_for(office: Office) -> None:
+    assert (await office.partition(await office.place(storage=64))).flavor == "small"
+    failure = (await office.place(storage=65)).failure
+    assert failure is not None
+    assert (
+        failure.message
+        == "No node has 65 GiB of disk: the largest is small at site azure with 64 GiB."
+    )
+
+
+async def test_an_account_of_a_site_leads_there(tmp_path: Path) -> None:
+    async with opened(tmp_path, CloudGate(SMALL), LabGate()) as office:
+        assert (await office.place()).site == "lab"
+        assert (await office.place(account="azure")).site == "azure"
+
+
+async def test_a_place_has_a_price_and_a_share(tmp_path: Path) -> None:
+    async with opened(tmp_path, CloudGate(SMALL), LabGate()) as office:
+        job = await office.place(site="lab", cpus=1, memory=2048)
+        assert (job.flavor, job.share, job.price) == ("bench", 0.5, None)
+        job = await office.place(site="azure")
+        assert (job.flavor, job.share, job.price, job.currency) == ("small", 1.0, 0.1, "USD")
+
+
+async def test_the_jobs_of_an_array_are_placed_in_order(tmp_path: Path) -> None:
+    async with opened(tmp_path, LabGate()) as office:
+        first = await office.submit(array="0-5", cpus=1)
+        await office.placer.plan_once()
+        jobs = await office.store.list_jobs(array=first)
+        placed = [job.array_index for job in jobs if job.state is JobState.ALLOCATING]
+        assert sorted(index or 0 for index in placed) == [0, 1, 2, 3]

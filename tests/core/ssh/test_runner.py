@@ -522,11 +522,16 @@ async def test_every_posix_shell_runs_a_job(
     node = start_node(f"SetEnv HOME={tmp_path}/home PATH={path}", home=tmp_path / "home")
     runner = Runner(pool.get("lab", node.node(), node.username), "shelled")
     text = 'echo "$VALUE"; trap "echo bye; exit 5" TERM; while :; do sleep 0.1; done'
-    await launch(runner, script(text, environment={"VALUE": NAUGHTY, "UID": "5", "OPTIND": "1"}))
+    environment = {"VALUE": NAUGHTY, "UID": "5", "OPTIND": "1"}
+    spec = script(text, environment=environment, walltime=3600, stdin="/etc/passwd", stdout="o/ut")
+    await launch(runner, spec)
     await until_logged(runner, b"end\n")
+    assert (await runner.set_walltime(7200)).state == "running"
     assert (await runner.stop(grace=10)).exit_code == 5
     output = (await runner.log()).decode()
     assert output.startswith(f"{NAUGHTY}\n") and output.endswith("bye\n")
+    assert (tmp_path / "home/o/ut").read_text() == output
+    await until(lambda: carrying("shelled/.runner/runner.sh limit") == [], "the timer is gone")
     await runner.remove()
 
 

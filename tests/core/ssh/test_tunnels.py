@@ -7,9 +7,11 @@ import hashlib
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
+from skyport_core.ssh import tunnels
 from skyport_core.ssh.connection import ConnectionPool, NodeConnection
 from skyport_core.ssh.errors import AddressInUse, ForwardRefused
 from skyport_core.ssh.tunnels import InTunnel, OutTunnel
@@ -50,15 +52,15 @@ async def serve() -> AsyncIterator[Serve]:
 async def in_tunnel(
     connection: NodeConnection,
 ) -> AsyncIterator[Callable[..., Awaitable[InTunnel]]]:
-    tunnels: list[InTunnel] = []
+    made: list[InTunnel] = []
 
-    async def make(target: tuple[str, int], **options: float) -> InTunnel:
-        tunnels.append(InTunnel(connection, ("127.0.0.1", 0), target, **options))
-        await tunnels[-1].open()
-        return tunnels[-1]
+    async def make(target: tuple[str, int], **options: Any) -> InTunnel:
+        made.append(InTunnel(connection, ("127.0.0.1", 0), target, **options))
+        await made[-1].open()
+        return made[-1]
 
     yield make
-    for tunnel in tunnels:
+    for tunnel in made:
         await tunnel.close()
 
 
@@ -318,3 +320,28 @@ async def test_an_out_tunnel_to_a_service_that_is_down_refuses_connections(
         port = await tunnel.open()
         assert await ask(("127.0.0.1", port), b"") == b""
         await tunnel.close()
+
+
+async def test_an_in_tunnel_leads_to_its_second_target_if_the_first_does_not_answer(
+    in_tunnel: OpenIn, serve: Serve
+) -> None:
+    address = await serve(echo)
+    tunnel = await in_tunnel(("127.77.0.1", address[1]), fallback=address)
+    assert await ask(tunnel.listen, b"hello") == b"hello"
+    await until(lambda: tunnel.count == 0, "the connection's end")
+
+
+async def test_a_port_that_is_borrowed_is_taken_over_when_it_is_free(
+    connection: NodeConnection, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnels, "OBTAIN_AGAIN", 0.05)
+    monkeypatch.setattr(tunnels, "BORROW_PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        tunnel = OutTunnel(connection, await serve(echo), port, borrow=True)
+        assert await tunnel.open() == port
+        assert tunnel.borrowed
+    await asyncio.wait_for(tunnel.up.wait(), 10)
+    assert not tunnel.borrowed
+    assert await ask(("127.0.0.1", port), b"ours") == b"ours"
+    await tunnel.close()

@@ -99,7 +99,7 @@ async def test_a_job_that_ended_cannot_live_again(store: Store, now: dt.datetime
     assert await store.get_job(job.id) == job
 
 
-@pytest.mark.parametrize("field", ["id", "owner", "spec", "number", "version", "nonsense"])
+@pytest.mark.parametrize("field", ["id", "owner", "array_id", "number", "version", "nonsense"])
 async def test_fields_of_the_store_cannot_be_set(
     store: Store, now: dt.datetime, field: str
 ) -> None:

@@ -24,7 +24,7 @@ def write_first_release(connection: sa.Connection, now: dt.datetime) -> None:
     def insert(table: str, **values: Any) -> None:
         connection.execute(sa.insert(tables.tables[table]).values(**values))
 
-    spec = {"kind": "batch", "command": ["true"], "cpus": 2.0, "start_timeout": 120}
+    spec = {"kind": "batch", "name": "old", "command": ["true"], "cpus": 2.0, "start_timeout": 120}
     insert("job_ids", id="j1", owner="ada", tombstone=False, created_at=now)
     job: dict[str, Any] = {
         "id": "j1",
@@ -62,5 +62,6 @@ async def test_what_the_first_release_wrote_is_kept(
     )
     assert await store.list_partitions(owner="ada", keep="") == [partition]
     [job] = await store.active_jobs()
-    assert job.spec == JobSpec(kind=JobKind.BATCH, command=("true",), cpus=2)
+    assert job.spec == JobSpec(kind=JobKind.BATCH, name="old", command=("true",), cpus=2)
+    assert await store.list_jobs(name="old") == [job]
     assert (job.state, job.excluded) == (JobState.RUNNING, {"azure/big": "quota"})

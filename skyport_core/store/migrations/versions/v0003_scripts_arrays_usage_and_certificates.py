@@ -19,6 +19,8 @@ def _new_columns() -> tuple[sa.Column[Any], ...]:
     return (
         sa.Column("name", sa.Text(), server_default="", nullable=False),
         sa.Column("held", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("requeue", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("flavor", sa.Text(), nullable=True),
         sa.Column("array_id", sa.Text(), nullable=True),
         sa.Column("array_index", sa.Integer(), nullable=True),
         sa.Column("array_limit", sa.Integer(), nullable=True),
@@ -40,6 +42,9 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_jobs_array_id"), ["array_id"], unique=False)
     # What had secrets then is not known; nothing that has ended is run again without them.
     op.execute(sa.text("UPDATE jobs SET secret = true"))
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    name = "json_extract(spec, '$.name')" if sqlite else "CAST(spec AS json) ->> 'name'"
+    op.execute(sa.text(f"UPDATE jobs SET name = COALESCE({name}, '')"))  # noqa: S608 - fixed texts
     with op.batch_alter_table("partitions", schema=None) as batch_op:
         batch_op.add_column(sa.Column("count", sa.Integer(), server_default="1", nullable=False))
     op.create_table(

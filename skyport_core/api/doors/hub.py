@@ -1,0 +1,382 @@
+"""The door behind JupyterHub's proxy, for those whom the hub knows: users, services and browsers.
+
+A program sends a token of the hub with each request; a person's browser logs in at the hub by
+OAuth. The browser's cookie opens pages, and nothing of the API that shows or changes anybody's
+jobs: the servers of all users are on the same web site as this door, and what a script there can
+make a browser do must not count as what the person wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+import socket
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.netutil import bind_sockets
+from tornado.web import Application, HTTPError, RequestHandler, decode_signed_value
+
+from ...wire import API_PREFIX
+from ..caller import Caller
+from ..errors import ApiError
+from ..handler import SAFE_METHODS, Running
+from ..limits import MAX_HEADERS
+from .hub_tokens import HubAway, HubTokens, Model, key_of
+from .unix import CLOSE_TIMEOUT, MAX_DRAIN, DoorError
+
+if TYPE_CHECKING:
+    from jupyterhub.services.auth import HubOAuth
+
+READ = "custom:skyport:jobs:read"
+WRITE = "custom:skyport:jobs:write"
+ADMIN = "custom:skyport:admin"
+
+GRACE = 30.0
+"""Seconds that an open connection outlives the last good word of a hub that is away."""
+
+RETRY_AFTER = 2
+"""Seconds after which a request may be tried again that the hub was not there for."""
+
+OPEN = frozenset({"/", "/api/docs", f"{API_PREFIX}/openapi.json", f"{API_PREFIX}/version"})
+"""What is the same for all: it takes no scope but that to come in, or a browser's cookie."""
+
+LOGIN = "/login"
+CALLBACK = "/oauth_callback"
+
+_TOKEN = re.compile(r"(?:token|bearer) +([\x21-\x7e]{1,512})", re.IGNORECASE)
+
+log = logging.getLogger("skyport.api")
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """Where the hub is, and where it finds this door.
+
+    Attributes
+    ----------
+    url
+        ``http://host:port`` to listen on, which is the service's ``url`` in the hub's
+        configuration.
+    prefix
+        Path of the service at the proxy, such as ``/services/skyport/``.
+    api_url
+        Of the hub's REST API.
+    api_token
+        The service's own token.
+    check_interval
+        Seconds for which the hub's word on a token is believed.
+    """
+
+    url: str
+    prefix: str
+    api_url: str
+    api_token: str = field(repr=False)
+    check_interval: float = 0.3
+
+    @property
+    def root(self) -> str:
+        """The prefix without its last slash: what all paths begin with."""
+        return "/" + self.prefix.strip("/")
+
+    @property
+    def name(self) -> str:
+        """The service's name at the hub."""
+        return self.root.rpartition("/")[2]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where to listen. Raises DoorError for a URL that does not say."""
+        try:
+            parts = urlsplit(self.url)
+            scheme, host, port = parts.scheme, parts.hostname, parts.port
+        except ValueError:
+            scheme, host, port = "", None, None
+        if scheme != "http" or not host or not port:
+            raise DoorError(
+                f"hub_door_url ({self.url!r}): must be http://HOST:PORT, the same as the service's "
+                "url in jupyterhub_config.py."
+            )
+        return host, port
+
+
+class HubCredential:
+    """A token of the hub in the hands of a caller.
+
+    Parameters
+    ----------
+    identity : HubIdentity
+        Asks the hub.
+    token : str
+        The token.
+    caller : Caller
+        Whom it made its holder when the request came in.
+    """
+
+    def __init__(self, identity: HubIdentity, token: str, caller: Caller) -> None:
+        self._identity = identity
+        self._token = token
+        self._caller = caller
+
+    @property
+    def key(self) -> str:
+        """Names the token without giving it away."""
+        return f"hub-{key_of(self._token)}"
+
+    async def valid(self) -> bool:
+        """Whether the hub still says of the token what it said at first.
+
+        While the hub is away, so it is for half a minute.
+        """
+        tokens = self._identity.tokens
+        try:
+            model = await tokens.look_up(self._token)
+        except HubAway:
+            known = tokens.known(self._token)
+            if known is None or tokens.clock() - known[1] > GRACE:
+                return False
+            model = known[0]
+        return model is not None and self._identity.caller_of(model) == self._caller
+
+
+class HubIdentity:
+    """Knows the caller by a token of the hub.
+
+    Parameters
+    ----------
+    tokens : HubTokens
+        Asks the hub.
+    options : HubOptions
+        The door's place at the hub.
+    cookie : callable
+        The token in a browser's cookie, if there is one.
+    """
+
+    schemes = ("token",)
+
+    def __init__(
+        self,
+        tokens: HubTokens,
+        options: HubOptions,
+        cookie: Callable[[HTTPServerRequest], str | None],
+    ) -> None:
+        self.tokens = tokens
+        self._options = options
+        self.cookie = cookie
+
+    async def __call__(self, request: HTTPServerRequest) -> Caller:
+        """The caller. Raises ApiError 401, 403, or 503 when the hub cannot be asked."""
+        path = request.path.removeprefix(self._options.root)
+        everybody = path in OPEN and request.method in SAFE_METHODS
+        token = _header_token(request) or (self.cookie(request) if everybody else None)
+        if token is None:
+            raise _unauthorized("Send a token of JupyterHub: 'Authorization: token …'.")
+        return await self.recognize(token, () if everybody else (READ, WRITE, ADMIN))
+
+    async def recognize(self, token: str, scopes: Collection[str] = ()) -> Caller:
+        """Whom a token makes its holder, with one of ``scopes`` at least, if there are any.
+
+        Raises as a call does.
+        """
+        model = await self._look_up(token)
+        if model is None:
+            raise _unauthorized("JupyterHub does not know this token, or not any more.")
+        caller = self.caller_of(model)
+        if caller is None:
+            raise _missing(f"access:services!service={self._options.name}")
+        if scopes and not _has(model, *scopes):
+            raise _missing(next(iter(scopes)))
+        return replace(caller, credential=HubCredential(self, token, caller))
+
+    def caller_of(self, model: Model) -> Caller | None:
+        """Who holds a token that the hub describes so; None if it may not come in."""
+        name, scopes = str(model["name"]), frozenset(model["scopes"])
+        access = "access:services"
+        if scopes.isdisjoint({access, f"{access}!service={self._options.name}"}):
+            return None
+        service = model.get("kind") == "service"
+        admin = ADMIN in scopes
+        return Caller(
+            # No user's name has a slash: a service cannot pass for the user of its name.
+            name=f"service/{name}" if service else name,
+            admin=admin,
+            may_name_owner=service and admin,
+            may_write=_has(model, WRITE, ADMIN),
+            trusted=service and admin,
+        )
+
+    async def _look_up(self, token: str) -> Model | None:
+        try:
+            return await self.tokens.look_up(token)
+        except HubAway as error:
+            log.warning("JupyterHub could not be asked about a token: %s", error)
+            message = "JupyterHub does not answer, so nobody can be let in; try again shortly."
+            headers = {"Retry-After": str(RETRY_AFTER)}
+            raise ApiError(503, "hub_away", message, headers=headers) from None
+
+
+class HubDoor:
+    """A port that is being served to the hub's proxy. Made by :func:`hub_door`."""
+
+    def __init__(self, server: HTTPServer, running: Running, tokens: HubTokens) -> None:
+        self._server = server
+        self._running = running
+        self._tokens = tokens
+
+    async def close(self) -> None:
+        """Stop serving and end what is open. Idempotent."""
+        self._server.stop()
+        await self._server.close_all_connections()
+        if self._running:
+            await asyncio.wait(self._running, timeout=CLOSE_TIMEOUT)
+        await self._tokens.close()
+
+
+def hub_sockets(options: HubOptions) -> list[socket.socket]:
+    """Take the door's port, long before anything is served there.
+
+    A hub gives a service that it manages half a minute to be there.
+
+    Raises
+    ------
+    DoorError
+        The URL is wrong, or its port is not to be had.
+    """
+    host, port = options.address
+    try:
+        return bind_sockets(port, host)
+    except OSError as error:
+        raise DoorError(
+            f"Cannot listen on {host}:{port} for JupyterHub: {error.strerror}. Stop what uses this "
+            "port, or change the service's url in jupyterhub_config.py (hub_door_url, if the core "
+            "is not started by the hub)."
+        ) from error
+
+
+def hub_door(
+    application: Application, options: HubOptions, sockets: Collection[socket.socket]
+) -> HubDoor:
+    """Serve the API to those who come by JupyterHub's proxy.
+
+    Parameters
+    ----------
+    application : Application
+        Made by :func:`~..application.make_application` with the prefix ``options.root``, and
+        served by this door only.
+    options : HubOptions
+        The door's place at the hub.
+    sockets : collection of socket
+        Made by :func:`hub_sockets`.
+    """
+    oauth = _make_oauth(options)
+    tokens = HubTokens(_asking(oauth), interval=options.check_interval)
+    secret = secrets.token_bytes(32)
+
+    def cookie(request: HTTPServerRequest) -> str | None:
+        return _cookie_token(request, secret, oauth.cookie_name)
+
+    application.settings.update(
+        identify=HubIdentity(tokens, options, cookie),
+        cookie_secret=secret,
+        login_page=options.root + LOGIN,
+    )
+    root = re.escape(options.root)
+    login, callback = _login_handlers(oauth, options)
+    application.add_handlers(".*", [(root + LOGIN, login), (root + CALLBACK, callback)])
+    server = HTTPServer(application, max_body_size=MAX_DRAIN, max_header_size=MAX_HEADERS)
+    server.add_sockets(sockets)
+    return HubDoor(server, application.settings["running"], tokens)
+
+
+def _make_oauth(options: HubOptions) -> HubOAuth:
+    # Half a second of imports that a core without a hub need not wait for.
+    from jupyterhub.services.auth import HubOAuth
+
+    base = options.root.removesuffix(f"services/{options.name}")
+    return HubOAuth(
+        api_url=options.api_url,
+        api_token=options.api_token,
+        base_url=f"{options.root}/",
+        hub_prefix=f"{base.rstrip('/')}/hub/",
+        oauth_client_id=f"service-{options.name}",
+        oauth_redirect_uri=options.root + CALLBACK,
+    )
+
+
+def _asking(oauth: HubOAuth) -> Callable[[str], Any]:
+    async def ask(token: str) -> Model | None:
+        try:
+            model: Model | None = await oauth.user_for_token(token, use_cache=False, sync=False)
+        except (HTTPError, OSError, ValueError) as error:
+            raise HubAway(str(error)) from error
+        return model
+
+    return ask
+
+
+def _login_handlers(
+    oauth: HubOAuth, options: HubOptions
+) -> tuple[type[RequestHandler], type[RequestHandler]]:
+    """JupyterHub's own steps of a login by OAuth, which differ from release to release."""
+    from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
+
+    class Login(HubOAuthenticated, RequestHandler):
+        """Sends a browser to the hub, and when it is back, on to the page it wanted."""
+
+        _hub_auth = oauth
+
+        async def get(self) -> None:
+            identify: HubIdentity = self.settings["identify"]
+            wanted = self.get_query_argument("next", "/")
+            token = identify.cookie(self.request)
+            try:
+                if token is None:
+                    raise _unauthorized("There is no cookie.")
+                await identify.recognize(token)
+                self.redirect(options.root + (wanted if wanted in OPEN else "/"))
+            except ApiError as error:
+                if error.status == 503:
+                    raise HTTPError(503, reason=error.message) from None
+                # Who may not come in is told by the hub, and may log in as somebody else there.
+                self.redirect(self.get_login_url())
+
+    class Callback(HubOAuthCallbackHandler):
+        """Takes the browser back from the hub."""
+
+        _hub_auth = oauth
+
+    return Login, Callback
+
+
+def _header_token(request: HTTPServerRequest) -> str | None:
+    match = _TOKEN.fullmatch(request.headers.get("Authorization", "").strip())
+    return match[1] if match else None
+
+
+def _cookie_token(request: HTTPServerRequest, secret: bytes, name: str) -> str | None:
+    cookie = request.cookies.get(name)
+    value = decode_signed_value(secret, name, cookie.value) if cookie else None
+    return value.decode("ascii", "replace") if value else None
+
+
+def _has(model: Model, *scopes: str) -> bool:
+    """Whether a token has one of these scopes, for its owner at least."""
+    own = f"!{model.get('kind', 'user')}={model['name']}"
+    return not frozenset(model["scopes"]).isdisjoint(
+        {one for scope in scopes for one in (scope, scope + own)}
+    )
+
+
+def _missing(scope: str) -> ApiError:
+    return ApiError(403, "forbidden", f"This needs a token with the scope {scope}.")
+
+
+def _unauthorized(message: str) -> ApiError:
+    headers = {"WWW-Authenticate": 'Bearer realm="Sky Port"'}
+    return ApiError(401, "unauthorized", message, headers=headers)

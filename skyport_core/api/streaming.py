@@ -1,0 +1,58 @@
+"""Answers that are sent bit by bit, as fast as their client takes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
+
+from tornado.iostream import StreamClosedError
+
+from .handler import ApiBase
+
+T = TypeVar("T")
+
+
+class Streaming(ApiBase):
+    """What handlers with long answers share."""
+
+    _gone: asyncio.Future[None] | None = None
+
+    def on_connection_close(self) -> None:
+        """Wake the answer: its client has left."""
+        super().on_connection_close()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    async def send(self, data: bytes | str) -> None:
+        """Write, and wait until the client took it, so that a slow one is not buffered for.
+
+        Raises StreamClosedError when it has left.
+        """
+        if self._leaving().done():
+            raise StreamClosedError
+        self.write(data)
+        await self.or_gone(_finished(self.flush()))
+
+    async def or_gone(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``. Raises StreamClosedError as soon as the client has left."""
+        task, gone = asyncio.ensure_future(work), self._leaving()
+        try:
+            either: set[asyncio.Future[Any]] = {task, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise StreamClosedError
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    def _leaving(self) -> asyncio.Future[None]:
+        if self._gone is None:
+            self._gone = asyncio.get_running_loop().create_future()
+        return self._gone
+
+
+async def _finished(future: Awaitable[None]) -> None:
+    await future

@@ -1,0 +1,132 @@
+"""Commands about the certificate that this person calls with."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from cryptography import x509
+
+from ..client import CoreClient, FileTrouble, HttpsEndpoint, write_secretly
+from ..model import CertificateKind
+from .command import Target, core_command, in_words, main
+from .output import clock, print_fields, print_json, print_table
+
+
+@main.group()
+def cert() -> None:
+    """The certificate with which this machine calls a core by HTTPS."""
+
+
+@cert.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def show(target: Target, as_json: bool) -> None:
+    """Show the certificate of the context, and how long it is valid; asks no core."""
+    with in_words():
+        where = _https(target)
+        view = _view(where)
+    if as_json:
+        click.echo(json.dumps(view, indent=2))
+        return
+    print_fields((name.capitalize(), value) for name, value in view.items())
+
+
+@cert.command("list")
+@core_command
+async def list_certificates(client: CoreClient, as_json: bool) -> None:
+    """List the certificates that the core issued to this person; admins see all."""
+    answer = await client.certificates()
+    if as_json:
+        return print_json(answer)
+    rows = [
+        (
+            view.serial,
+            view.kind.value,
+            view.name,
+            clock(view.issued_at),
+            clock(view.expires_at),
+            f"revoked {clock(view.revoked_at)}" if view.revoked_at else "",
+        )
+        for view in answer.certificates
+    ]
+    columns = ("SERIAL", "KIND", "NAME", "ISSUED", "EXPIRES", "NOTE")
+    return print_table(columns, rows, "No certificates were issued.")
+
+
+@cert.command()
+@click.option("--days", type=click.IntRange(1), help="How long it shall be valid.")
+@core_command
+async def renew(client: CoreClient, as_json: bool, days: int | None) -> None:
+    """Put a new certificate for the same key in the place of the context's own."""
+    endpoint = client.endpoint
+    if not isinstance(endpoint, HttpsEndpoint):
+        raise click.UsageError(_NO_CERTIFICATE)
+    issued = await client.renew_certificate(endpoint.certificate, endpoint.key, days=days)
+    if as_json:
+        return print_json(issued.certificate)
+    until = clock(issued.certificate.expires_at)
+    return click.echo(f"{endpoint.certificate} is valid until {until}.")
+
+
+@cert.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--name", help="Whom it is for; only admins may name another.")
+@click.option(
+    "--kind",
+    type=click.Choice([each.value for each in CertificateKind]),
+    default=CertificateKind.USER.value,
+    show_default=True,
+)
+@click.option("--days", type=click.IntRange(1), help="How long it shall be valid.")
+@core_command
+async def issue(
+    client: CoreClient, as_json: bool, folder: Path, name: str | None, kind: str, days: int | None
+) -> None:
+    """Get a certificate for a key that is made here: FOLDER/key.pem, cert.pem and ca.pem."""
+    files = {each: folder / f"{each}.pem" for each in ("key", "cert", "ca")}
+    if files["cert"].exists():
+        raise click.UsageError(f"{files['cert']} exists; choose another folder.")
+    issued = await client.renew_certificate(
+        files["cert"], files["key"], kind=CertificateKind(kind), name=name, days=days
+    )
+    write_secretly(files["ca"], issued.authority)
+    if as_json:
+        return print_json(issued.certificate)
+    return click.echo(
+        f"{files['cert']} is for {issued.certificate.name} and valid until "
+        f"{clock(issued.certificate.expires_at)}; its key never left this machine."
+    )
+
+
+_NO_CERTIFICATE = "This core is not reached by HTTPS; choose a context of kind https by --context."
+
+
+def _https(target: Target) -> HttpsEndpoint:
+    endpoint = target.endpoint()
+    if not isinstance(endpoint, HttpsEndpoint):
+        raise click.UsageError(_NO_CERTIFICATE)
+    return endpoint
+
+
+def _view(where: HttpsEndpoint) -> dict[str, Any]:
+    try:
+        certificate = x509.load_pem_x509_certificate(where.certificate.read_bytes())
+    except OSError as error:
+        raise FileTrouble(where.certificate, error) from error
+    except ValueError:
+        raise FileTrouble(where.certificate, OSError(0, "it is no certificate in PEM")) from None
+    left = certificate.not_valid_after_utc - dt.datetime.now(dt.timezone.utc)
+    return {
+        "certificate": str(where.certificate),
+        "core": str(where),
+        "subject": certificate.subject.rfc4514_string(),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "serial": f"{certificate.serial_number:x}",
+        "expires": certificate.not_valid_after_utc.isoformat(),
+        "days": left.days,
+        "valid": left > dt.timedelta(0),
+    }

@@ -1,0 +1,142 @@
+"""Lists of jobs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ..model import FINAL_STATES, Job, JobKind, JobState
+from ..unhurried import unhurried
+from .base import Part, uninterrupted
+from .rows import job_of
+from .tables import job_ids, jobs
+
+
+class Listing(Part):
+    """Many jobs at once, found in the database rather than here."""
+
+    @uninterrupted
+    async def list_jobs(
+        self,
+        *,
+        owner: str | None = None,
+        states: Collection[JobState] | None = None,
+        kind: JobKind | None = None,
+        name: str | None = None,
+        site: str | None = None,
+        array: str | None = None,
+        submitted_after: dt.datetime | None = None,
+        submitted_before: dt.datetime | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        newest_first: bool = False,
+    ) -> list[Job]:
+        """Jobs by time of submission.
+
+        Parameters
+        ----------
+        owner, states, kind, name, site, array, submitted_after, submitted_before
+            Only jobs that match all that are given.
+        limit : int, optional
+            At most so many, counted along the order.
+        after, before : str, optional
+            Only jobs submitted later (earlier) than the one with this id, which may be one whose
+            record was deleted since.
+        newest_first : bool
+            Order from the newest to the oldest instead.
+
+        Raises
+        ------
+        KeyError
+            ``after`` or ``before`` names no job, or one of another ``owner``.
+        """
+        query = sa.select(jobs)
+        equal = {"owner": owner, "name": name, "site": site, "array_id": array}
+        for column, value in equal.items():
+            if value is not None:
+                query = query.where(jobs.c[column] == value)
+        if kind is not None:
+            query = query.where(jobs.c.kind == kind.value)
+        if states is not None:
+            query = query.where(jobs.c.state.in_([state.value for state in states]))
+        if submitted_after is not None:
+            query = query.where(jobs.c.created_at > submitted_after)
+        if submitted_before is not None:
+            query = query.where(jobs.c.created_at < submitted_before)
+        place = sa.tuple_(jobs.c.created_at, jobs.c.id)
+        async with self._database.read() as connection:
+            if after is not None:
+                query = query.where(place > await _place(connection, after, owner))
+            if before is not None:
+                query = query.where(place < await _place(connection, before, owner))
+            columns = (jobs.c.created_at, jobs.c.id)
+            order = [column.desc() if newest_first else column.asc() for column in columns]
+            result = await connection.execute(query.order_by(*order).limit(limit))
+            return [job_of(row) for row in result]
+
+    @uninterrupted
+    async def active_jobs(self) -> list[Job]:
+        """Jobs that something is still to be done for, oldest first.
+
+        These are the ones that have not ended, and those that ended but left something on a node.
+        """
+        # Not "is not null", and sorted here: only so does SQLite use the index of the numbers
+        # instead of reading all the jobs that ended long ago.
+        query = sa.select(jobs).where(jobs.c.live_number > 0)
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            found = [job_of(row) async for row in unhurried(rows)]
+        return sorted(found, key=lambda job: (job.created_at, job.array_index or 0, job.id))
+
+    @uninterrupted
+    async def count_active(self) -> dict[str, int]:
+        """How many jobs are in each state that is not final."""
+        query = (
+            sa.select(jobs.c.state, sa.func.count())
+            .where(jobs.c.live_number > 0)
+            .group_by(jobs.c.state)
+        )
+        async with self._database.read() as connection:
+            counts = {str(state): int(count) for state, count in await connection.execute(query)}
+        return {state: n for state, n in counts.items() if not JobState(state).final}
+
+    @uninterrupted
+    async def some_jobs(self, ids: Collection[str]) -> dict[str, Job]:
+        """The jobs with these ids, without those that do not exist."""
+        wanted, found = list(ids), {}
+        async with self._database.read() as connection:
+            for start in range(0, len(wanted), 500):
+                query = sa.select(jobs).where(jobs.c.id.in_(wanted[start : start + 500]))
+                for row in await connection.execute(query):
+                    found[row.id] = job_of(row)
+        return found
+
+    @uninterrupted
+    async def outdated_jobs(self, ended_before: dt.datetime, limit: int) -> list[Job]:
+        """Some of the jobs that ended before a time and left nothing anywhere."""
+        query = (
+            sa.select(jobs)
+            .where(jobs.c.state.in_([state.value for state in FINAL_STATES]))
+            .where(jobs.c.created_at < ended_before, jobs.c.ended_at < ended_before)
+            .where(jobs.c.live_number.is_(None))
+            .order_by(jobs.c.created_at, jobs.c.id)
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return [job_of(row) for row in await connection.execute(query)]
+
+
+async def _place(connection: AsyncConnection, job_id: str, owner: str | None) -> sa.Tuple:
+    query = sa.select(job_ids.c.created_at, job_ids.c.id).where(job_ids.c.id == job_id)
+    if owner is not None:
+        query = query.where(job_ids.c.owner == owner)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise KeyError(job_id)
+    return sa.tuple_(
+        sa.literal(row.created_at, jobs.c.created_at.type), sa.literal(row.id, jobs.c.id.type)
+    )
