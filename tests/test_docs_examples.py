@@ -74,6 +74,25 @@ async def test_the_python_example_shows_the_flavors(core: CoreProcess) -> None:
     assert output.startswith(b"local local ")
 
 
+async def test_the_examples_of_the_client_run_jobs(core: CoreProcess, tmp_path: Path) -> None:
+    blocking, asynchronous = page("client.md").examples("python", "run")
+    outputs = []
+    for text in (blocking, asynchronous):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", text),
+            cwd=tmp_path,
+            env={**os.environ, "SKYPORT_SOCKET": str(core.socket)},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0
+        outputs.append(output.decode())
+    assert outputs[0] == "10\nFINISHED 0\n"
+    assert (tmp_path / "size.txt").read_text() == "10\n"
+    assert outputs[1].startswith("starts\n")
+    assert outputs[1].endswith("hello from a script\n\n")
+
+
 # -- a gate ----------------------------------------------------------------------------------------
 
 

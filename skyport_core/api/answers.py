@@ -15,7 +15,7 @@ Json = dict[str, Any]
 References = Mapping[Any, Json]
 """Where the schemas of models stand, by model and mode."""
 
-COMMON_ERRORS = (400, 401, 403, 422, 429, 503)
+COMMON_ERRORS = (400, 401, 403, 414, 422, 429, 503)
 """What any operation may refuse with."""
 
 REQUEST_ID = Header("X-Request-Id", "Stands in the core's log; the caller may choose it.", True)

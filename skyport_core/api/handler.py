@@ -28,6 +28,9 @@ from .tracing import ACCESS, make_request_id, work_for
 MAX_BODY = 32 * 2**20
 """Bytes of the largest body that is accepted."""
 
+DRAIN = 2**20
+"""Bytes of the largest body that is read for nothing, of a request that is refused."""
+
 THREAD_BODY = 2**18
 """Bytes from which on a body is parsed in a thread, so that the event loop is not held up."""
 
@@ -243,6 +246,30 @@ class ApiHandler(ApiBase):
         self._body = bytearray()
         self._too_large = False
 
+    async def prepare(self) -> None:
+        """Find out who calls; a refusal waits until a small body has come."""
+        try:
+            await super().prepare()
+        except ApiError as error:
+            self.refuse(error)
+
+    def refuse(self, error: ApiError) -> None:
+        """Answer with an error once the body has come and was dropped, or raise it at once.
+
+        To an answer that overtakes the body, the connection is closed, and a client that is still
+        sending may see that instead of the answer.
+        """
+        length = self.request.headers.get("Content-Length", "0")
+        streamed = type(self).data_received is not ApiHandler.data_received
+        if streamed or "Expect" in self.request.headers or not 0 < int(length) <= DRAIN:
+            raise error
+        self._too_large = True
+
+        def answer(*args: str, **kwargs: str) -> None:
+            raise error
+
+        setattr(self, str(self.request.method).lower(), answer)
+
     def data_received(self, chunk: bytes) -> None:
         """Collect the body; what goes beyond the limit is read and dropped."""
         if len(self._body) + len(chunk) > MAX_BODY:
@@ -283,7 +310,7 @@ class NotFound(ApiHandler):
     async def prepare(self) -> None:
         """Answer 404, but only to those who may call at all."""
         await super().prepare()
-        raise ApiError(404, "not_found", f"There is nothing at {self.request.path[:200]}.")
+        self.refuse(ApiError(404, "not_found", f"There is nothing at {self.request.path[:200]}."))
 
 
 def log_request(handler: RequestHandler) -> None:

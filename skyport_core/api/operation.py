@@ -41,9 +41,9 @@ class Operation:
     answers
         What comes back, by status.
     errors
-        Statuses of refusals besides those that any operation may give (400, 401, 403, 422, 429,
-        503) and those that follow from what it takes: 404 for names in the path, 413 and 415 for
-        a body, 412 for ``If-Match``.
+        Statuses of refusals besides those that any operation may give (``answers.COMMON_ERRORS``)
+        and those that follow from what it takes: 404 for names in the path, 413 and 415 for a body,
+        412 for ``If-Match``.
     headers
         Request headers with a meaning.
     returns

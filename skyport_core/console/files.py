@@ -57,7 +57,7 @@ async def get(
 
 @main.command()
 @job_argument
-@click.argument("sources", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True))
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
 @core_command
 async def put(client: CoreClient, as_json: bool, job: str, sources: tuple[str, ...]) -> None:
     """Upload inputs that a job in the queue waits for, again if they were wrong."""

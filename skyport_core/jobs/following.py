@@ -150,7 +150,7 @@ class Feed:
                 pause = FIRST_LOOK
             elif job.state.final:
                 return
-            if len(data) == CHUNK:
+            if len(data) == CHUNK or (data and job.state.final):
                 continue
             await news.wait(pause if job.state in ON_NODE or job.node else IDLE_LOOK)
             pause = min(LAST_LOOK, pause * 1.5)

@@ -7,10 +7,11 @@ import contextlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,6 +29,14 @@ CONNECT_TIMEOUT = 10
 
 COMMAND_TIMEOUT = 60
 """Seconds for one statement on PostgreSQL, so that a dead server is noticed."""
+
+THREADS = 4
+"""Transactions on SQLite that run in threads at a time."""
+
+Result = TypeVar("Result")
+
+Work = Callable[[sa.Connection], Result]
+"""What is done in one transaction."""
 
 
 class Database:
@@ -53,9 +62,11 @@ class Database:
         self.name = url.render_as_string(hide_password=True)
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._turn = asyncio.Lock()
+        self._threads: _Threads | None = None
         if self.is_sqlite:
             _create_file(Path(str(url.database)), self.name)
             self._engine = _sqlite_engine(url)
+            self._threads = _Threads(url)
         else:
             self._engine = _postgresql_engine(url)
 
@@ -75,6 +86,25 @@ class Database:
             connection = await connection.execution_options(skyport_write=True)
             async with connection.begin():
                 yield connection
+
+    async def run_reading(self, work: Work[Result]) -> Result:
+        """What ``work`` finds in a transaction like :meth:`read`.
+
+        For what is asked often. On SQLite all of it is one visit to a thread, where each statement
+        of an asynchronous connection takes several.
+        """
+        if self._threads is not None:
+            return await self._threads.run(work)
+        async with self.read() as connection:
+            return await connection.run_sync(work)
+
+    async def run_writing(self, work: Work[Result]) -> Result:
+        """What ``work`` answers, in a transaction like :meth:`write`; see :meth:`run_reading`."""
+        if self._threads is not None:
+            async with self._turn:
+                return await self._threads.run(work, write=True)
+        async with self.write() as connection:
+            return await connection.run_sync(work)
 
     async def insert_new(
         self, connection: AsyncConnection, table: sa.Table, key: list[str], values: dict[str, Any]
@@ -104,10 +134,36 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._threads is not None:
+            await self._threads.close()
         await self._engine.dispose()
 
     def _insert(self, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+
+class _Threads:
+    """Whole transactions on SQLite, each in a thread."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="sqlite")
+        self._reading = sa.create_engine(url.set(drivername="sqlite"), **_SQLITE)
+        _set_up(self._reading)
+        self._writing = self._reading.execution_options(skyport_write=True)
+
+    async def run(self, work: Work[Result], *, write: bool = False) -> Result:
+        """What ``work`` answers."""
+
+        def transaction() -> Result:
+            with (self._writing if write else self._reading).begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._pool, transaction)
+
+    async def close(self) -> None:
+        """Close all connections once what runs has ended."""
+        await asyncio.to_thread(self._pool.shutdown)
+        self._reading.dispose()
 
 
 def _parse(db_url: str) -> sa.URL:
@@ -158,11 +214,20 @@ def _create_file(path: Path, name: str) -> None:
         ) from error
 
 
-def _sqlite_engine(url: sa.URL) -> AsyncEngine:
-    # Parameters hold what users asked for: they have no place in a log.
-    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
+# Parameters hold what users asked for: they have no place in a log.
+_SQLITE: dict[str, Any] = {"hide_parameters": True, "connect_args": {"timeout": BUSY_TIMEOUT}}
 
-    @sa.event.listens_for(engine.sync_engine, "connect")
+
+def _sqlite_engine(url: sa.URL) -> AsyncEngine:
+    engine = create_async_engine(url, **_SQLITE)
+    _set_up(engine.sync_engine)
+    return engine
+
+
+def _set_up(engine: sa.Engine) -> None:
+    """Prepare the connections of an engine for SQLite, and begin transactions as they are meant."""
+
+    @sa.event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _record: object) -> None:
         # Transactions begin where _begin says, not where the driver guesses.
         connection.isolation_level = None
@@ -175,13 +240,11 @@ def _sqlite_engine(url: sa.URL) -> AsyncEngine:
             cursor.execute("PRAGMA journal_mode=WAL")
         cursor.close()
 
-    @sa.event.listens_for(engine.sync_engine, "begin")
+    @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         # A writer takes the lock before it reads: what it read is then still true when it writes.
         write = connection.get_execution_options().get("skyport_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    return engine
 
 
 def _postgresql_engine(url: sa.URL) -> AsyncEngine:

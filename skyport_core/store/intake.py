@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..model import PROGRESS, EventDraft, Job, next_number
 from .database import Database
-from .errors import Different, Tombstoned
+from .errors import Different, StoreError, Tombstoned
 from .records import Mark
 from .rows import event_values, job_of, new_job_values
 from .tables import events, job_ids, job_scripts, job_secrets, jobs
@@ -121,7 +121,7 @@ class Intake:
                 if new.get(draft.job.id) is draft:
                     outcomes.append((jobs_made[draft.job.id], True))
                 else:
-                    outcomes.append(await _submitted_before(connection, draft))
+                    outcomes.append(await _repeated(connection, draft))
             return outcomes
 
 
@@ -188,11 +188,18 @@ async def _insert(connection: AsyncConnection, drafts: Sequence[Draft]) -> None:
         await connection.execute(sa.insert(job_scripts), scripts)
 
 
-async def _submitted_before(connection: AsyncConnection, draft: Draft) -> Outcome | Exception:
-    job_id = draft.job.id
+async def _repeated(connection: AsyncConnection, draft: Draft) -> Outcome | Exception:
+    try:
+        return await submitted_before(connection, draft.job.id, draft.digest), False
+    except StoreError as error:
+        return error
+
+
+async def submitted_before(connection: AsyncConnection, job_id: str, digest: str) -> Job:
+    """The job that an id which is known already stands for. Raises Tombstoned or Different."""
     row = await locked_row(connection, job_id)
     if row is None:
-        return Tombstoned(f"Job {job_id} was deleted before it was submitted; use a new id.")
-    if row.digest != draft.digest:
-        return Different(f"The id {job_id} belongs to another job; use a new one.")
-    return job_of(row), False
+        raise Tombstoned(f"Job {job_id} was deleted before it was submitted; use a new id.")
+    if row.digest != digest:
+        raise Different(f"The id {job_id} belongs to another job; use a new one.")
+    return job_of(row)

@@ -21,12 +21,13 @@ from ..model import (
 )
 from ..wire import JobRequest, JobSecrets
 from .base import Part, uninterrupted
-from .errors import Different, Tombstoned
-from .events import append_event
+from .database import Database
+from .errors import Different
+from .intake import Draft, Intake, submitted_before
 from .records import Mark
-from .rows import event_values, job_of, new_job_values
+from .rows import event_values, new_job_values
 from .tables import events, job_ids, job_scripts, job_secrets, jobs
-from .writing import locked_row
+from .vault import Vault
 
 QUEUED = EventDraft("Waiting for a place", reason="queued")
 HELD = EventDraft("Held in the queue until it is released", reason="held")
@@ -37,6 +38,10 @@ TRIES = 5
 
 class Submissions(Part):
     """Jobs on their way into the queue."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        super().__init__(database, vault)
+        self._intake = Intake(database)
 
     async def put_job(
         self,
@@ -97,35 +102,35 @@ class Submissions(Part):
         secrets = request.secrets()
         token = await self._vault.seal(secrets) if secrets != JobSecrets() else None
         made = _jobs(job_id, owner, request, now, secret=token is not None)
-        claim = {"id": job_id, "owner": owner, "tombstone": False, "created_at": now}
         try:
-            async with self._database.write() as connection:
-                if not await self._database.insert_new(connection, job_ids, ["id"], claim):
-                    return await _submitted_before(connection, job_id, digest), False
-                if len(made) == 1:
-                    first = await self._insert_job(connection, made[0], digest)
-                else:
-                    first = await _insert_array(connection, made, digest)
-                if token is not None:
-                    rows = [{"job_id": job.id, "token": token} for job in made]
-                    await connection.execute(sa.insert(job_secrets), rows)
-                if request.script is not None:
-                    row = {"job_id": job_id, "script": request.script}
-                    await connection.execute(sa.insert(job_scripts), row)
+            if len(made) == 1:
+                event = _first_event(made[0])
+                return await self._intake.put(Draft(made[0], digest, event, token, request.script))
+            return await self._put_array(made, digest, token, request.script)
         finally:
             self.changes.notify(job_id)
-        return first, True
 
-    async def _insert_job(self, connection: AsyncConnection, job: Job, digest: str) -> Job:
-        mark = Mark(progress=PROGRESS[job.state])
-        values = new_job_values(job) | {"digest": digest, "event_seq": 1, "progress": mark.progress}
-        number = job.number
-        while not await self._database.insert_new(
-            connection, jobs, ["live_number"], values | {"number": number, "live_number": number}
-        ):
-            number = next_number(number)
-        await append_event(connection, job, mark, _first_event(job), job.created_at)
-        return dataclasses.replace(job, number=number)
+    async def _put_array(
+        self, made: Sequence[Job], digest: str, token: bytes | None, script: str | None
+    ) -> tuple[Job, bool]:
+        first = made[0]
+        claim = {
+            "id": first.id,
+            "owner": first.owner,
+            "tombstone": False,
+            "created_at": first.created_at,
+        }
+        async with self._database.write() as connection:
+            if not await self._database.insert_new(connection, job_ids, ["id"], claim):
+                return await submitted_before(connection, first.id, digest), False
+            stored = await _insert_array(connection, made, digest)
+            if token is not None:
+                rows = [{"job_id": job.id, "token": token} for job in made]
+                await connection.execute(sa.insert(job_secrets), rows)
+            if script is not None:
+                row = {"job_id": first.id, "script": script}
+                await connection.execute(sa.insert(job_scripts), row)
+        return stored, True
 
     @uninterrupted
     async def secrets(self, job_id: str) -> JobSecrets:
@@ -235,12 +240,3 @@ async def _any_known(connection: AsyncConnection, ids: Sequence[object]) -> bool
         if (await connection.execute(query)).first() is not None:
             return True
     return False
-
-
-async def _submitted_before(connection: AsyncConnection, job_id: str, digest: str) -> Job:
-    row = await locked_row(connection, job_id)
-    if row is None:
-        raise Tombstoned(f"Job {job_id} was deleted before it was submitted; use a new id.")
-    if row.digest != digest:
-        raise Different(f"The id {job_id} belongs to another job; use a new one.")
-    return job_of(row)

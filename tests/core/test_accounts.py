@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from skyport_core.accounts import UnknownAccount, parse_accounts, sites_of
+from skyport_core.accounts import (
+    UnknownAccount,
+    account_at,
+    account_named,
+    parse_accounts,
+    sites_of,
+)
+from skyport_core.identifiers import account_id
 
 SITES = ("azure", "lab")
 ACCOUNTS = parse_accounts({"bio": {"users": ["ann"], "sites": ["azure"]}, "all": {}})
@@ -29,3 +36,16 @@ def test_what_is_not_allowed_names_what_is(name: str) -> None:
 def test_a_malformed_account_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"accounts\['bio'\]"):
         parse_accounts({"bio": value})
+
+
+def test_an_account_may_be_given_by_its_uuid() -> None:
+    assert account_named(ACCOUNTS, account_id("bio").upper(), SITES) == "bio"
+    assert account_named({}, account_id("lab"), SITES) == "lab"
+    assert account_named(ACCOUNTS, "chemistry", SITES) == "chemistry"
+
+
+def test_a_site_has_the_first_account_that_its_user_may_charge_there() -> None:
+    assert account_at(ACCOUNTS, "azure", "ann", SITES) == "all"
+    assert account_at(ACCOUNTS, "lab", "bob", SITES) == "all"
+    assert account_at(parse_accounts({"bio": {"sites": ["azure"]}}), "lab", "bob", SITES) is None
+    assert account_at({}, "lab", "bob", SITES) == "lab"

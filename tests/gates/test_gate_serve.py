@@ -7,14 +7,17 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trustme
 
-from skyport_gates.gate import GateContext
+from skyport_core.model import CertificateKind
+from skyport_gates.gate import GateContext, NotAuthorized
 from skyport_gates.http import HTTPGate
 from tests.gates.test_http_gate import Papers, papers
+from tests.infra.certs import ClientFiles, issue
 from tests.infra.process import ServerProcess
 from tests.infra.wait import eventually
 
@@ -40,10 +43,9 @@ def given(tmp_path: Path) -> tuple[trustme.CA, list[str], Path]:
 COMMAND = [sys.executable, "-m", "skyport_core", "gate", "serve"]
 
 
-@pytest.fixture
-async def served(given: tuple[trustme.CA, list[str], Path]) -> AsyncIterator[tuple[str, Papers]]:
-    """Address of a running command, and the files of a core that it lets in."""
-    authority, options, folder = given
+@asynccontextmanager
+async def serving(folder: Path, options: list[str]) -> AsyncIterator[str]:
+    """Address of a running command, which lets in a core called near."""
     server = ServerProcess("gate", [*COMMAND, "lab", "--allow=near", *options], folder)
     server.spawn()
 
@@ -53,14 +55,19 @@ async def served(given: tuple[trustme.CA, list[str], Path]) -> AsyncIterator[tup
         return found.group() if found else ""
 
     try:
-        yield (
-            await eventually(address, "it serves"),
-            papers(folder / "near", "near", authority, authority),
-        )
+        yield await eventually(address, "it serves", timeout=30)
     finally:
         await server.end()
         server.detach()
     assert server.exit_code == 0
+
+
+@pytest.fixture
+async def served(given: tuple[trustme.CA, list[str], Path]) -> AsyncIterator[tuple[str, Papers]]:
+    """Address of a running command, and the files of a core that it lets in."""
+    authority, options, folder = given
+    async with serving(folder, options) as url:
+        yield url, papers(folder / "near", "near", authority, authority)
 
 
 async def test_another_core_uses_the_site(served: tuple[str, Papers], context: GateContext) -> None:
@@ -72,6 +79,31 @@ async def test_another_core_uses_the_site(served: tuple[str, Papers], context: G
         assert await gate.list() == []
     finally:
         await gate.close(idle=True)
+
+
+@pytest.mark.parametrize("kind", [CertificateKind.GATE, CertificateKind.USER])
+async def test_of_a_cores_own_certificates_only_those_of_gates_are_let_in(
+    given: tuple[trustme.CA, list[str], Path], context: GateContext, kind: CertificateKind
+) -> None:
+    _, options, folder = given
+    home = folder / "issuing"
+    home.mkdir(mode=0o700)
+    server = await issue(home, "far", folder / "s", CertificateKind.GATE, hosts=["127.0.0.1"])
+    mine = await issue(home, "near", folder / "c", kind)
+    files = [f"--{name}={path}" for name, path in vars(_papers(server)).items()]
+    options = [*options[:4], *files]
+    async with serving(folder, options) as url:
+        gate = HTTPGate(name="far", context=context, url=url, **vars(_papers(mine)))
+        if kind is CertificateKind.GATE:
+            await gate.start()
+            await gate.close(idle=True)
+        else:
+            with pytest.raises(NotAuthorized, match="near"):
+                await gate.start()
+
+
+def _papers(files: ClientFiles) -> Papers:
+    return Papers(str(files.ca), str(files.cert), str(files.key))
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ class CoreProcess:
         """Cancel every job that has not ended, delete kept machines, wait until all is gone."""
         client = self.client()
         try:
-            for job in await client.list_jobs():
+            for job in [job async for job in client.jobs()]:
                 if not JobState(job.state).final:
                     await client.delete_job(job.id)
 

@@ -50,7 +50,7 @@ class OriginalHandler(ApiHandler):
             return default
         if not (text.isascii() and text.isdigit() and len(text) <= 9):
             raise ApiError(
-                400, "invalid", f"limit ({text[:60]!r}): must be a whole number", "limit"
+                400, "bad_request", f"limit ({text[:60]!r}): must be a whole number", "limit"
             )
         return int(text)
 

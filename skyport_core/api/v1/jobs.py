@@ -104,7 +104,7 @@ class JobsHandler(JobHandlerBase):
         scripted = self.content_type("application/json", SCRIPT_TYPE) == SCRIPT_TYPE
         request = self._script() if scripted else await self.read(JobRequest)
         job, created = await submit(self.services, self.caller, job_id, request)
-        self.set_header("Location", f"{API_PREFIX}/jobs/{job.id}")
+        self.set_header("Location", f"{self.settings['prefix']}{API_PREFIX}/jobs/{job.id}")
         self.show(job, 201 if created else 200)
 
     def _script(self) -> JobRequest:

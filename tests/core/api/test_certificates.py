@@ -16,7 +16,7 @@ from skyport_core.pki import read_subject
 from skyport_core.pki.server import ServerOptions
 from tests.infra.certs import ClientFiles
 
-from .test_tls_door import HOSTS, Served, served
+from .secured import HOSTS, Served, served
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -151,6 +152,25 @@ async def test_a_body_of_another_kind_is_415(http: Http, kind: str) -> None:
         "PATCH", "/nodes/lab/n1", data=b'{"drained": true}', headers={"Content-Type": kind}
     )
     assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("path", ["nodes/lab/n1?colour=red", "nothing"])
+async def test_a_refusal_waits_for_the_body(core: ServedCore, path: str) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(core.socket))
+    head = f"PATCH /api/v1/{path} HTTP/1.1\r\nHost: core\r\nContent-Length: 5\r\n\r\n"
+    writer.write(head.encode())
+    await writer.drain()
+    while not core.application.settings["running"]:
+        await asyncio.sleep(0)
+    for _ in range(20):  # an answer that does not wait is under way by then
+        await asyncio.sleep(0)
+    writer.write(b"12345GET /api/v1/version HTTP/1.1\r\nHost: core\r\nConnection: close\r\n\r\n")
+    answers = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    refused, _, rest = answers.partition("HTTP/1.1 200 OK")
+    assert re.match("HTTP/1.1 4(22|04) ", refused)
+    assert __version__ in rest
 
 
 async def test_a_number_in_quotes_is_no_number(http: Http) -> None:

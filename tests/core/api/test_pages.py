@@ -88,6 +88,15 @@ async def test_below_a_prefix_links_stay_below_it(below_a_prefix: Http) -> None:
         assert soup.strong.text == "<b>ob"
 
 
+async def test_below_a_prefix_a_new_job_is_found_where_its_location_says(
+    below_a_prefix: Http,
+) -> None:
+    url = f"http://core{PREFIX}/api/v1/jobs"
+    async with below_a_prefix.session.post(url, json={"command": ["true"]}) as answer:
+        assert answer.status == 201
+    assert (await page(below_a_prefix, answer.headers["Location"])).status == 200
+
+
 async def test_who_is_not_known_is_sent_to_log_in(below_a_prefix: Http) -> None:
     answer = await page(below_a_prefix, f"{PREFIX}/api/docs")
     login = f"{PREFIX}/login?next=%2Fapi%2Fdocs"

@@ -5,103 +5,32 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 from cryptography import x509
 
-from skyport_core.api import DoorError, Services, make_application
-from skyport_core.api.doors import TlsDoor, tls, tls_door
-from skyport_core.certificates import Certificates
 from skyport_core.model import CertificateKind, EventDraft, JobState
 from skyport_core.pki import Authority, Issuer
-from skyport_core.pki.server import ServerIdentity, ServerOptions
+from skyport_core.pki.server import ServerOptions
 from skyport_core.wire import API_PREFIX
-from tests.infra.certs import DAY, ClientFiles, OriginalAuthority, write
+from tests.infra.certs import ClientFiles, OriginalAuthority, write
 from tests.infra.wait import eventually
 
+from .secured import HOSTS, Served, new_folder, served, served_certificates
 from .served import CORE_ID, JOB, OTHER, REQUEST, Answer, memory_services, now
 
 UUID = "1a2b3c4d-0000-4000-8000-00000000000a"
-HOSTS = ("localhost", "127.0.0.1")
-
-
-@dataclass
-class Served:
-    """A door with what its clients need."""
-
-    door: TlsDoor
-    services: Services
-    issuer: Issuer
-    folder: Path
-
-    async def client(
-        self,
-        name: str = "alice",
-        kind: CertificateKind = CertificateKind.USER,
-        lifetime: dt.timedelta = DAY,
-        hosts: tuple[str, ...] = (),
-    ) -> ClientFiles:
-        issued = await self.issuer.issue(name, kind, lifetime, hosts)
-        folder = self.folder / f"{kind.value}-{name}-{issued.record.serial[:6]}"
-        return write(folder, issued, self.issuer.authority.pem)
-
-    async def __call__(
-        self, files: ClientFiles, method: str = "GET", path: str = "/jobs", **options: Any
-    ) -> Answer:
-        async with (
-            aiohttp.ClientSession() as session,
-            session.request(method, self.url(path), ssl=files.context(), **options) as answer,
-        ):
-            return Answer(answer.status, answer.headers, await answer.read())
-
-    def url(self, path: str, host: str = "localhost") -> str:
-        return f"https://{host}:{self.door.port}{API_PREFIX}{path}"
-
-
-def served_certificates(services: Services) -> Certificates:
-    assert isinstance(services.certificates, Certificates)
-    return services.certificates
-
-
-@asynccontextmanager
-async def served(
-    folder: Path, options: ServerOptions, interval: float = 30.0
-) -> AsyncIterator[Served]:
-    async with memory_services(folder) as services:
-        authority = Authority.load(folder)
-        issuer = Issuer(services.store, authority, CORE_ID)
-        door = await tls_door(
-            make_application(services),
-            served_certificates(services).register,
-            ServerIdentity(issuer, folder, options),
-            "127.0.0.1",
-            0,
-            interval=interval,
-        )
-        try:
-            yield Served(door, services, issuer, folder)
-        finally:
-            await door.close()
 
 
 @pytest.fixture
 async def https(tmp_path: Path) -> AsyncIterator[Served]:
     async with served(tmp_path, ServerOptions(HOSTS)) as https:
         yield https
-
-
-def new_folder(parent: Path) -> Path:
-    folder = parent / "earlier"
-    folder.mkdir()
-    return folder
 
 
 async def submit(https: Served, *owners: str) -> None:
@@ -357,98 +286,3 @@ async def test_originals_are_refused_where_they_are_not_configured(
     files = original.issue("demo", UUID, tmp_path / "demo", https.issuer.authority.pem)
     with pytest.raises(aiohttp.ClientError):
         await https(files)
-
-
-# -- the server's side -------------------------------------------------------------------------
-
-
-async def test_clients_verify_the_servers_name(https: Served) -> None:
-    files = await https.client()
-    address = f"127.0.0.1:{https.door.port}"
-    openssl = ["openssl", "s_client", "-connect", address, "-CAfile", files.ca]
-    openssl += ["-cert", files.cert, "-key", files.key]
-    openssl += ["-verify_return_error", "-verify_hostname", "localhost"]
-    done = await asyncio.to_thread(subprocess.run, openssl, input=b"", capture_output=True)
-    assert b"Verification: OK" in done.stdout, done
-    assert b"Verified peername: localhost" in done.stdout
-
-
-async def test_a_server_under_another_name_is_not_trusted(tmp_path: Path) -> None:
-    async with served(tmp_path, ServerOptions(("core.example",))) as https:
-        with pytest.raises(aiohttp.ClientConnectorCertificateError):
-            await https(await https.client())
-
-
-async def shown(https: Served, files: ClientFiles) -> str:
-    """Serial number of the certificate that the door shows now."""
-    _, writer = await asyncio.open_connection("localhost", https.door.port, ssl=files.context())
-    certificate = writer.get_extra_info("peercert")
-    writer.close()
-    return str(certificate["serialNumber"])
-
-
-async def test_the_server_renews_its_certificate_in_time(tmp_path: Path) -> None:
-    async with served(tmp_path, ServerOptions(HOSTS), interval=0.05) as https:
-        files = await https.client()
-        first = await shown(https, files)
-        old = await https.issuer.issue(HOSTS[0], CertificateKind.SERVER, DAY, HOSTS)
-        (tmp_path / "pki" / "server.pem").write_bytes(old.key + old.certificate)
-
-        async def renewed() -> bool:
-            serial = int(await shown(https, files), 16)
-            return serial not in (int(first, 16), int(old.record.serial, 16))
-
-        await eventually(renewed, "new certificate")
-
-
-async def test_an_own_certificate_is_read_anew_when_it_changes(tmp_path: Path) -> None:
-    async def put(issuer: Issuer) -> int:
-        issued = await issuer.issue(HOSTS[0], CertificateKind.SERVER, DAY, HOSTS)
-        draft = tmp_path / "draft"
-        draft.write_bytes(issued.key + issued.certificate)
-        draft.replace(own)
-        return int(issued.record.serial, 16)
-
-    own = tmp_path / "own.pem"
-    async with memory_services(new_folder(tmp_path)) as earlier:
-        first = await put(Issuer(earlier.store, Authority.load(tmp_path), CORE_ID))
-    async with served(tmp_path, ServerOptions(HOSTS, certfile=own), interval=0.05) as https:
-        files = await https.client()
-        assert int(await shown(https, files), 16) == first
-        second = await put(https.issuer)
-
-        async def changed() -> bool:
-            return int(await shown(https, files), 16) == second
-
-        await eventually(changed, "new certificate")
-
-
-@pytest.mark.parametrize(
-    ("content", "words"), [(None, "No such file"), (b"nothing", "must belong to the key")]
-)
-async def test_a_certificate_that_cannot_be_used_is_named(
-    tmp_path: Path, content: bytes | None, words: str
-) -> None:
-    own = tmp_path / "own.pem"
-    if content is not None:
-        own.write_bytes(content)
-    with pytest.raises(DoorError, match=rf"https_certfile: .*own\.pem.*{words}"):
-        async with served(tmp_path, ServerOptions(certfile=own)):
-            pass
-
-
-async def test_a_handshake_that_does_not_come_is_not_waited_for(
-    https: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_TIMEOUT", 0.1)
-    reader, writer = await asyncio.open_connection("localhost", https.door.port)
-    assert await asyncio.wait_for(reader.read(1), 5) == b""
-    writer.close()
-
-
-async def test_a_port_in_use_is_named(https: Served, tmp_path: Path) -> None:
-    identity = ServerIdentity(https.issuer, tmp_path, ServerOptions(HOSTS))
-    register = served_certificates(https.services).register
-    application = make_application(https.services)
-    with pytest.raises(DoorError, match=rf"127\.0\.0\.1:{https.door.port}.*in use"):
-        await tls_door(application, register, identity, "127.0.0.1", https.door.port)

@@ -178,7 +178,7 @@ async def test_logs_are_passed_on_as_they_are(core: ServedCore, skyport: Skyport
 
 
 async def test_logs_follow_until_the_end(core: ServedCore, skyport: Skyport) -> None:
-    await core.submit()
+    await core.store.update_job(await core.submit(), node="n1")
     core.jobs.logs["stdout"] = b"begin\n"
     read = asyncio.Event()
     log = core.jobs.log

@@ -156,7 +156,7 @@ async def test_run_shows_the_log_and_returns_the_exit_status(
         assert await changed.wait(10)
     job = await core.store.get_job(JOB)
     assert job is not None
-    await core.store.update_job(job, state=JobState.FINISHED, exit_code=7)
+    await core.store.update_job(job, state=JobState.FINISHED, node="n1", exit_code=7)
     done = await asyncio.wait_for(run, 20)
     assert (done.exit_code, done.stdout, done.stderr) == (7, "out\n", "err\n")
 
