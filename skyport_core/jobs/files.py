@@ -22,7 +22,7 @@ from ..api.services import OpenFile, ServiceError
 from ..confined import find_file, make_private, move_in, open_file, remove_file, walk_files
 from ..model import Job, JobState
 from ..outputs import INPUTS, MARK, OUTPUTS, UPLOADS, output_folder
-from ..ssh.errors import StagingFailed
+from ..ssh.errors import StagingRefused
 from ..store import Store
 from ..wire import FileList, FileView
 
@@ -327,11 +327,10 @@ async def bring_inputs(job: Job, context: JobContext, attachment: Attachment, wo
     folder = context.outputs(job.id)
     missing = await asyncio.to_thread(missing_files, folder, job)
     if missing:
-        raise StagingFailed(
+        raise StagingRefused(
             f"The input {missing[0]!r} is not at the core any more.",
             reason="input_missing",
             hint="Submit the job again and upload its inputs.",
-            permanent=True,
         )
     await attachment.runner.restore(folder / INPUTS, workdir=workdir)
 

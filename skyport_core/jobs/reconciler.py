@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from skyport_gates.gate import GateError, PartitionNotFound
 
 from ..model import EventDraft, Failure, Job, JobKind, JobState
-from ..ssh.errors import NodeError
+from ..ssh.errors import NodeError, StagingRefused
 from ..store import Conflict, JobChanges
 from ..workqueue import WorkQueue, serve
 from .allocating import allocate, overdue
@@ -187,7 +187,8 @@ class JobReconciler:
         )
         # A running job goes on while its tunnels are in trouble; losing its node has its own limit.
         if job.state in (JobState.STAGING, JobState.STARTING) and error.permanent:
-            if job.site is not None and job.node is not None:
+            of_node = not isinstance(error, StagingRefused)
+            if of_node and job.site is not None and job.node is not None:
                 self._context.sites.suspect(job.site, job.node, error.message)
             return Step.fail(Failure(error.reason, error.message, error.hint))
         if job.state is JobState.COLLECTING and error.permanent:

@@ -96,3 +96,9 @@ class StagingFailed(NodeError):
     """Files could not be brought to the node or back."""
 
     default_reason = "staging_failed"
+
+
+class StagingRefused(StagingFailed):
+    """What the job itself asks for cannot be done, on no node: nothing speaks against this one."""
+
+    default_permanent = True

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import asyncssh
 
-from .errors import DiskFull, StagingFailed
+from .errors import DiskFull, StagingFailed, StagingRefused
 
 READ_SIZE = 4 * 2**20
 
@@ -99,10 +99,9 @@ async def download(
     for pattern in patterns:
         parts = PurePosixPath(pattern).parts
         if not parts or pattern.startswith("/") or ".." in parts or "\0" in pattern:
-            raise StagingFailed(
+            raise StagingRefused(
                 f"The output {pattern!r} is not a path below the working directory.",
                 reason="unsafe_output",
-                permanent=True,
             )
     base = str(await sftp.realpath(folder))
     found: dict[str, _Found] = {}
@@ -110,11 +109,10 @@ async def download(
         for name in await _matches(sftp, f"{base}/{pattern}"):
             await _gather_files(sftp, base, name, found)
             if sum(file.size for file in found.values()) > limit:
-                raise StagingFailed(
+                raise StagingRefused(
                     f"The outputs are larger than {limit // 2**20} MiB.",
                     reason="outputs_too_large",
                     hint="Name fewer files as outputs, or have an admin raise the limit.",
-                    permanent=True,
                 )
     done = []
     for path in sorted(found):
@@ -203,10 +201,9 @@ async def restore(sftp: asyncssh.SFTPClient, source: Path, folder: str) -> int:
         place = str(PurePosixPath(base, *parent.parts))
         await sftp.makedirs(place, exist_ok=True)
         if str(await sftp.realpath(place)) != place:
-            raise StagingFailed(
+            raise StagingRefused(
                 f"The folder {parent} of the working directory is a link that leads elsewhere.",
                 reason="unsafe_output",
-                permanent=True,
             )
     for path in files:
         await _put(sftp, source / path, str(PurePosixPath(base, *path.parts)))

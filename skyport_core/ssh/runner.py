@@ -16,7 +16,7 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 from . import files
 from .connection import NodeConnection
-from .errors import CommandFailed, ForwardRefused, NodeUnreachable, StagingFailed
+from .errors import CommandFailed, ForwardRefused, NodeUnreachable, StagingFailed, StagingRefused
 from .program import COMMAND, CONTAINER, LAUNCH, PROGRAM
 from .runspec import RunSpec, below_home, describe
 
@@ -350,6 +350,6 @@ def _parse(answer: str) -> RunnerStatus:
 def _check_path(path: str) -> None:
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\0" in path:
-        raise StagingFailed(f"{path!r} is not a relative path.", permanent=True)
+        raise StagingRefused(f"{path!r} is not a relative path.")
     if parts[0] == ".runner" or path in ("stdout.log", "stderr.log"):
-        raise StagingFailed(f"The name {path!r} is taken by the runner.", permanent=True)
+        raise StagingRefused(f"The name {path!r} is taken by the runner.")

@@ -68,5 +68,6 @@ class Events(Part):
             .order_by(events.c.seq)
             .limit(limit)
         )
-        async with self._database.read() as connection:
-            return [event_of(row) for row in await connection.execute(query)]
+        return await self._database.run_reading(
+            lambda connection: [event_of(row) for row in connection.execute(query)]
+        )

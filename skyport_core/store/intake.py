@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -17,9 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..model import PROGRESS, EventDraft, Job, next_number
 from .database import Database
-from .errors import Different, StoreError, Tombstoned
+from .errors import Different, Tombstoned
 from .records import Mark
-from .rows import event_values, job_of, new_job_values
+from .rows import Values, event_values, job_of, new_job_values
 from .tables import events, job_ids, job_scripts, job_secrets, jobs
 from .writing import locked_row
 
@@ -92,8 +92,11 @@ class Intake:
 
     async def _answer(self, batch: Sequence[tuple[Draft, asyncio.Future[Outcome]]]) -> None:
         """Store a batch; one that fails as a whole is stored one by one, to tell whose fault."""
+        drafts = [draft for draft, _ in batch]
         try:
-            found = await self._store([draft for draft, _ in batch])
+            made = await self._database.run_writing(
+                lambda connection: _insert_new(connection, drafts)
+            )
         except Exception as error:
             if len(batch) == 1 or not isinstance(error, IntegrityError):
                 for _, future in batch:
@@ -102,27 +105,18 @@ class Intake:
             for each in batch:
                 await self._answer([each])
             return
-        for (_, future), outcome in zip(batch, found, strict=True):
-            _settle(future, outcome)
+        for draft, future in batch:
+            # Of two drafts with one id, the first has made the job.
+            job = made.pop(draft.job.id, None)
+            _settle(future, await self._repeated(draft) if job is None else (job, True))
 
-    async def _store(self, drafts: Sequence[Draft]) -> list[Outcome | Exception]:
-        async with self._database.write() as connection:
-            known = await _known(connection, (draft.job.id for draft in drafts))
-            new: dict[str, Draft] = {}
-            for draft in drafts:
-                if draft.job.id not in known:
-                    new.setdefault(draft.job.id, draft)
-            made = await _numbered(connection, new.values())
-            if made:
-                await _insert(connection, made)
-            jobs_made = {draft.job.id: draft.job for draft in made}
-            outcomes: list[Outcome | Exception] = []
-            for draft in drafts:
-                if new.get(draft.job.id) is draft:
-                    outcomes.append((jobs_made[draft.job.id], True))
-                else:
-                    outcomes.append(await _repeated(connection, draft))
-            return outcomes
+    async def _repeated(self, draft: Draft) -> Outcome | Exception:
+        """What becomes of a draft whose id is known already."""
+        try:
+            async with self._database.write() as connection:
+                return await submitted_before(connection, draft.job.id, draft.digest), False
+        except Exception as error:  # whoever waits for it gets it
+            return error
 
 
 def _settle(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> None:
@@ -134,65 +128,64 @@ def _settle(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> No
         future.set_result(outcome)
 
 
-async def _known(connection: AsyncConnection, ids: Iterable[str]) -> set[str]:
-    query = sa.select(job_ids.c.id).where(job_ids.c.id.in_(list(ids)))
-    return set(await connection.scalars(query))
+_KNOWN = sa.select(job_ids.c.id).where(job_ids.c.id.in_(sa.bindparam("ids", expanding=True)))
+_TAKEN = sa.select(jobs.c.live_number).where(
+    jobs.c.live_number.in_(sa.bindparam("numbers", expanding=True))
+)
+_INSERTS = {table: sa.insert(table) for table in (job_ids, jobs, events, job_secrets, job_scripts)}
 
 
-async def _numbered(connection: AsyncConnection, drafts: Iterable[Draft]) -> list[Draft]:
+def _insert_new(connection: sa.Connection, drafts: Sequence[Draft]) -> dict[str, Job]:
+    """Store the drafts whose ids are new; their jobs by id."""
+    ids = [draft.job.id for draft in drafts]
+    known = set(connection.scalars(_KNOWN, {"ids": ids}))
+    new: dict[str, Draft] = {}
+    for draft in drafts:
+        if draft.job.id not in known:
+            new.setdefault(draft.job.id, draft)
+    if not new:
+        return {}
+    made = _numbered(connection, list(new.values()))
+    _insert(connection, made)
+    return {draft.job.id: draft.job for draft in made}
+
+
+def _numbered(connection: sa.Connection, drafts: Sequence[Draft]) -> list[Draft]:
     """The drafts with numbers that no live job has."""
-    drafts = list(drafts)
     wanted = [draft.job.number for draft in drafts]
-    query = sa.select(jobs.c.live_number).where(jobs.c.live_number.in_(wanted))
-    taken = set(await connection.scalars(query)) if wanted else set()
+    taken = set(connection.scalars(_TAKEN, {"numbers": wanted}))
     numbered = []
     for draft in drafts:
         number = draft.job.number
         while number in taken:
             number = next_number(number)
-            if number not in wanted and await _is_taken(connection, number):
-                taken.add(number)
+            if number not in wanted:
+                taken |= set(connection.scalars(_TAKEN, {"numbers": [number]}))
         taken.add(number)
         job = dataclasses.replace(draft.job, number=number)
         numbered.append(dataclasses.replace(draft, job=job))
     return numbered
 
 
-async def _is_taken(connection: AsyncConnection, number: int) -> bool:
-    query = sa.select(jobs.c.live_number).where(jobs.c.live_number == number)
-    return await connection.scalar(query) is not None
-
-
-async def _insert(connection: AsyncConnection, drafts: Sequence[Draft]) -> None:
-    claims, rows, told = [], [], []
+def _insert(connection: sa.Connection, drafts: Sequence[Draft]) -> None:
+    rows: dict[sa.Table, list[Values]] = {table: [] for table in _INSERTS}
     for draft in drafts:
         job = draft.job
         progress = PROGRESS[job.state]
-        claims.append(
+        rows[job_ids].append(
             {"id": job.id, "owner": job.owner, "tombstone": False, "created_at": job.created_at}
         )
         rest = {"digest": draft.digest, "event_seq": 1, "progress": progress}
-        rows.append(new_job_values(job) | rest)
+        rows[jobs].append(new_job_values(job) | rest)
         first = Mark(progress=progress).next_event(job, draft.event, job.created_at)
-        told.append(event_values(first))
-    await connection.execute(sa.insert(job_ids), claims)
-    await connection.execute(sa.insert(jobs), rows)
-    await connection.execute(sa.insert(events), told)
-    secrets = [{"job_id": each.job.id, "token": each.token} for each in drafts if each.token]
-    if secrets:
-        await connection.execute(sa.insert(job_secrets), secrets)
-    scripts = [
-        {"job_id": each.job.id, "script": each.script} for each in drafts if each.script is not None
-    ]
-    if scripts:
-        await connection.execute(sa.insert(job_scripts), scripts)
-
-
-async def _repeated(connection: AsyncConnection, draft: Draft) -> Outcome | Exception:
-    try:
-        return await submitted_before(connection, draft.job.id, draft.digest), False
-    except StoreError as error:
-        return error
+        rows[events].append(event_values(first))
+        if draft.token is not None:
+            rows[job_secrets].append({"job_id": job.id, "token": draft.token})
+        if draft.script is not None:
+            rows[job_scripts].append({"job_id": job.id, "script": draft.script})
+    for table, statement in _INSERTS.items():
+        if rows[table]:
+            connection.execute(statement, rows[table])
 
 
 async def submitted_before(connection: AsyncConnection, job_id: str, digest: str) -> Job:

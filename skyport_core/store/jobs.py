@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CANCELLING = EventDraft("Cancelling was asked for", reason="cancel")
 
+_JOB = sa.select(jobs).where(jobs.c.id == sa.bindparam("job_id"))
+
 TRIES = 5
 """How often a number is chosen anew when another core takes it."""
 
@@ -32,10 +34,12 @@ class Jobs(Part):
     @uninterrupted
     async def get_job(self, job_id: str) -> Job | None:
         """The job, or None when there is none (or only a tombstone)."""
-        async with self._database.read() as connection:
-            query = sa.select(jobs).where(jobs.c.id == job_id)
-            row = (await connection.execute(query)).one_or_none()
-        return None if row is None else job_of(row)
+
+        def read(connection: sa.Connection) -> Job | None:
+            row = connection.execute(_JOB, {"job_id": job_id}).one_or_none()
+            return None if row is None else job_of(row)
+
+        return await self._database.run_reading(read)
 
     @uninterrupted
     async def tombstone(self, job_id: str, owner: str | None, now: dt.datetime) -> Job | None:

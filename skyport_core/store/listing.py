@@ -6,10 +6,8 @@ import datetime as dt
 from collections.abc import Collection
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..model import FINAL_STATES, Job, JobKind, JobState
-from ..unhurried import unhurried
 from .base import Part, uninterrupted
 from .rows import job_of
 from .tables import job_ids, jobs
@@ -68,15 +66,19 @@ class Listing(Part):
         if submitted_before is not None:
             query = query.where(jobs.c.created_at < submitted_before)
         place = sa.tuple_(jobs.c.created_at, jobs.c.id)
-        async with self._database.read() as connection:
+        columns = (jobs.c.created_at, jobs.c.id)
+        order = [column.desc() if newest_first else column.asc() for column in columns]
+        query = query.order_by(*order).limit(limit)
+
+        def read(connection: sa.Connection) -> list[Job]:
+            page = query
             if after is not None:
-                query = query.where(place > await _place(connection, after, owner))
+                page = page.where(place > _place(connection, after, owner))
             if before is not None:
-                query = query.where(place < await _place(connection, before, owner))
-            columns = (jobs.c.created_at, jobs.c.id)
-            order = [column.desc() if newest_first else column.asc() for column in columns]
-            result = await connection.execute(query.order_by(*order).limit(limit))
-            return [job_of(row) for row in result]
+                page = page.where(place < _place(connection, before, owner))
+            return [job_of(row) for row in connection.execute(page)]
+
+        return await self._database.run_reading(read)
 
     @uninterrupted
     async def active_jobs(self) -> list[Job]:
@@ -87,9 +89,9 @@ class Listing(Part):
         # Not "is not null", and sorted here: only so does SQLite use the index of the numbers
         # instead of reading all the jobs that ended long ago.
         query = sa.select(jobs).where(jobs.c.live_number > 0)
-        async with self._database.read() as connection:
-            rows = await connection.execute(query)
-            found = [job_of(row) async for row in unhurried(rows)]
+        found = await self._database.run_reading(
+            lambda connection: [job_of(row) for row in connection.execute(query)]
+        )
         return sorted(found, key=lambda job: (job.created_at, job.array_index or 0, job.id))
 
     @uninterrupted
@@ -130,11 +132,11 @@ class Listing(Part):
             return [job_of(row) for row in await connection.execute(query)]
 
 
-async def _place(connection: AsyncConnection, job_id: str, owner: str | None) -> sa.Tuple:
+def _place(connection: sa.Connection, job_id: str, owner: str | None) -> sa.Tuple:
     query = sa.select(job_ids.c.created_at, job_ids.c.id).where(job_ids.c.id == job_id)
     if owner is not None:
         query = query.where(job_ids.c.owner == owner)
-    row = (await connection.execute(query)).one_or_none()
+    row = connection.execute(query).one_or_none()
     if row is None:
         raise KeyError(job_id)
     return sa.tuple_(
