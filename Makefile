@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 export PORT
+LANES ?= 2
 
 # Servers of other users must be able to run this Python, so one below /root (closed to others)
 # gives way to the system's when that is new enough.
@@ -26,8 +27,9 @@ venv: $(VENV)/.test ## make .venv with everything for running and developing
 run: $(VENV)/.demo ## JupyterHub with Sky Port on http://127.0.0.1:$PORT (8000); Ctrl-C stops all
 	@PATH="$(CURDIR)/$(BIN):$$PATH" exec $(BIN)/jupyterhub -f jupyterhub_config.py
 
+# All at once: each file in the next lane that is free. A part: in one process.
 test: $(VENV)/.test ## the whole test suite (root: with real nodes); ARGS="-k name" for a part
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n $(LANES) --dist loadfile --no-loadscope-reorder)
 
 # Root on Debian 12: the packages for emulated PCs, and their disk from Debian's mirror.
 qemu-image: ## prepare what test-qemu needs (root; installs packages, takes two minutes)

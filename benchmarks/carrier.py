@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from skyport_core.model import core_address
-from skyport_core.ssh.connection import ConnectionPool
 from skyport_core.ssh.identity import SSHIdentity
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.tunnels import InTunnel
 from skyport_gates.gate import Node, SSHEndpoint
 

@@ -25,8 +25,8 @@ from .lock import HAND_OVER, HomeLock, HomeLockedError
 from .pki import CertificateError
 from .scheduling import FCFS
 from .settings import Settings
-from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
+from .ssh.pool import ConnectionPool
 from .ssh.runspec import ENGINES
 from .store import DatabaseUnusable
 

@@ -36,8 +36,8 @@ from .scheduling import Policy
 from .secretkey import load_secret_key
 from .settings import Settings
 from .sites import Sites
-from .ssh.connection import ConnectionPool
 from .ssh.identity import SSHIdentity
+from .ssh.pool import ConnectionPool
 from .store import GateMemory, Store
 from .whatif import WhatIf
 from .wire import Health

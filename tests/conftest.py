@@ -1,10 +1,16 @@
-"""The frame around all tests: nothing is left behind, no skip goes unnoticed where all is there."""
+"""The frame around all tests: nothing is left behind, no skip goes unnoticed where all is there.
+
+With ``-n 2`` (pytest-xdist) the files are run in lanes, processes of their own. Each lane looks for
+what its tests left of their own; at the machine looks the process that started the lanes, once,
+when all have ended.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Generator
+from typing import Any
 
 from tests.infra import reaper
 
@@ -16,13 +22,15 @@ if "SKYPORT_TEST_REAPER" not in os.environ:
 import pytest
 
 from tests.infra import attachments, run
-from tests.infra.leftovers import Surroundings, find
+from tests.infra.leftovers import Surroundings, around, own
 from tests.infra.requirements import REQUIRE_ALL
 
 # Emulated PCs take minutes and what "make qemu-image" prepares: only for who asks for them.
 collect_ignore_glob = [] if os.environ.get("SKYPORT_QEMU") == "1" else ["*/test_qemu*.py"]
 
+_LEFT = "left_behind"
 _before = pytest.StashKey[Surroundings]()
+_found: list[str] = []
 _skipped: list[str] = []
 
 
@@ -31,12 +39,30 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _lane_output(config: pytest.Config) -> dict[str, Any] | None:
+    """What a lane tells the process that started it; None in that process or without lanes."""
+    return getattr(config, "workeroutput", None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     run.mark()
+    signal.signal(signal.SIGTERM, _stop)
+    if _lane_output(config) is not None:
+        reaper.end_with_parent()
+        return
     for line in run.sweep():
         print(f"left by an earlier run, removed: {line}")
-    signal.signal(signal.SIGTERM, _stop)
     config.stash[_before] = Surroundings.now()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _lane_output(config) is not None:
+        items.sort(key=_slow_first)
+
+
+def _slow_first(item: pytest.Item) -> bool:
+    """Files that take long begin early, so that all lanes end at about the same time."""
+    return item.path.parent.name not in ("e2e", "spawner")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -54,22 +80,26 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    found = find(session.config.stash[_before], alone=REQUIRE_ALL)
+    _found.extend(own())
+    output = _lane_output(session.config)
+    if output is not None:
+        output[_LEFT] = _found
+        return
+    _found.extend(around(session.config.stash[_before], alone=REQUIRE_ALL))
     if REQUIRE_ALL:
-        found += [f"skipped, though everything is required: {name}" for name in _skipped]
-    session.config.stash[_found] = found
-    if found and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        _found.extend(f"skipped, though everything is required: {name}" for name in _skipped)
+    if _found and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-_found = pytest.StashKey[list[str]]()
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A lane has ended (pytest-xdist)."""
+    _found.extend(getattr(node, "workeroutput", {}).get(_LEFT, []))
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    found = config.stash.get(_found, [])
-    if found:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _found:
         terminalreporter.section("left behind", red=True)
-        for line in found:
+        for line in _found:
             terminalreporter.line(line)

@@ -16,8 +16,8 @@ import pytest
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 from skyport_core.model import node_address
-from skyport_core.ssh.connection import ConnectionPool
 from skyport_core.ssh.identity import SSHIdentity
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.tunnels import InTunnel, OutTunnel
 from skyport_gates.local_process import LocalProcess
 from skyport_gates.local_server import Settings

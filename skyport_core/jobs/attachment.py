@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from ..model import Job, JobKind
 from ..settings import Settings
 from ..sites import Sites
-from ..ssh.connection import ConnectionPool, ConnectionState, NodeConnection
+from ..ssh.connection import ConnectionState, NodeConnection
 from ..ssh.errors import AddressInUse, NodeUnreachable
+from ..ssh.pool import ConnectionPool
 from ..ssh.runner import Runner
 from ..ssh.tunnels import NODE_LOOPBACK, Address, InTunnel, OutTunnel
 from ..ssh.watch import Notice

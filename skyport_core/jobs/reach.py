@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..api.services import Piped, ServiceError
 from ..model import Job
-from ..ssh.connection import ConnectionPool
 from ..ssh.errors import NodeError
+from ..ssh.pool import ConnectionPool
 from ..ssh.sessions import NODE_LOOPBACK, Programs, Terminal, dial_port, enter_job
 from ..wire import ShellQuery, TunnelView
 from .attachment import Attachments

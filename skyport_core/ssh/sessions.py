@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_REQUEST_PTY_FAILED
 
-from .connection import ConnectionPool, NodeConnection
+from .connection import NodeConnection
 from .errors import CommandFailed, NodeUnreachable
+from .pool import ConnectionPool
 from .runner import forward_refused
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from ..model import FINAL_STATES, Job, JobKind, JobState
+from ..unhurried import unhurried
 from .base import Part, uninterrupted
 from .rows import job_of
 from .tables import job_ids, jobs
@@ -89,9 +90,8 @@ class Listing(Part):
         # Not "is not null", and sorted here: only so does SQLite use the index of the numbers
         # instead of reading all the jobs that ended long ago.
         query = sa.select(jobs).where(jobs.c.live_number > 0)
-        found = await self._database.run_reading(
-            lambda connection: [job_of(row) for row in connection.execute(query)]
-        )
+        rows = await self._database.run_reading(lambda connection: connection.execute(query).all())
+        found = [job_of(row) async for row in unhurried(rows)]
         return sorted(found, key=lambda job: (job.created_at, job.array_index or 0, job.id))
 
     @uninterrupted

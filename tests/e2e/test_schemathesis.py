@@ -117,7 +117,7 @@ async def schemathesis(
         *("--config-file", str(Path(__file__).with_name("schemathesis.toml")), "--no-color"),
         *("run", str(document), "--url", url),
         *("--request-cert", str(alice.cert), "--request-cert-key", str(alice.key)),
-        *("--tls-verify", str(alice.ca), "--max-examples", str(EXAMPLES)),
+        *("--tls-verify", str(alice.ca), "--max-examples", str(EXAMPLES), "--checks", "all"),
         *("--report", "json", "--report-json-path", str(folder / "report.json")),
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT), **told},

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from skyport_core.ssh.connection import ConnectionPool
 from skyport_core.ssh.errors import NodeUnreachable
 from skyport_core.ssh.identity import SSHIdentity
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.runner import Runner, RunnerStatus, RunSpec
 from skyport_gates.gate import GateContext
 from skyport_gates.local import LocalGate

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from skyport_gates.node_health import Address, HealthMonitor, probe
+from tests.infra.ports import free_ports
 from tests.infra.wait import eventually
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -37,11 +38,6 @@ async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe_socket:
-        return int(probe_socket.getsockname()[1])
-
-
 class TestProbe:
     async def test_an_ssh_greeting_is_healthy(self) -> None:
         async with _server(_greeter(b"SSH-2.0-test\r\n")) as address:
@@ -52,7 +48,7 @@ class TestProbe:
             assert await probe(address, 5) == ""
 
     async def test_a_refused_connection_is_told(self) -> None:
-        address = Address("127.0.0.1", _free_port())
+        address = Address("127.0.0.1", free_ports(1)[0])
         assert await probe(address, 5) == (
             f"refuses connections on {address}: no SSH server listens there"
         )
@@ -104,7 +100,7 @@ class TestProbe:
 class TestMonitor:
     async def test_changes_are_told_once_each_and_a_down_machine_is_looked_at_sooner(self) -> None:
         changes: list[str] = []
-        address = Address("127.0.0.1", _free_port())
+        address = Address("127.0.0.1", free_ports(1)[0])
         monitor = HealthMonitor(
             [address],
             interval=60,

@@ -29,10 +29,7 @@ from skyport_gates.swm import SwmGate
 from tests.infra.logins import Authority
 from tests.infra.ports import free_ports
 from tests.infra.process import ServerProcess
-from tests.infra.venvs import published
-
-PINS = ("swmcloudgate==0.1.8", "azure-mgmt-resource==23.0.1", "azure-mgmt-compute==32.0.0")
-"""The published gate, and the newest SDK that it works with."""
+from tests.infra.venvs import SWM_CLOUD_GATE
 
 CONFIG = """
 version: 1
@@ -90,7 +87,7 @@ def openstack() -> dict[str, Any]:
 @pytest.fixture
 async def url(tmp_path: Path) -> AsyncIterator[str]:
     """Where the published gate listens, with one worker."""
-    folder = published("swmcloudgate", *PINS)
+    folder = SWM_CLOUD_GATE.environment()
     home = tmp_path / "home"
     (home / ".swm" / "cache").mkdir(parents=True)
     (home / ".swm" / "cloud-gate.yaml").write_text(CONFIG.format(cache=home / ".swm" / "cache"))

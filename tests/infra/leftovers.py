@@ -1,4 +1,4 @@
-"""What a test run must not leave behind, looked for once at its end."""
+"""What a test run must not leave behind, looked for at its end."""
 
 from __future__ import annotations
 
@@ -33,16 +33,8 @@ class Surroundings:
         return cls(frozenset(_files()), frozenset(_mounts()), frozenset(_checkout()))
 
 
-def find(before: Surroundings, *, alone: bool) -> list[str]:
-    """Everything the run left, one line each; processes among it are ended.
-
-    Parameters
-    ----------
-    before
-        The machine before the tests.
-    alone
-        Nothing else works on this machine, so that any new file is the tests'.
-    """
+def own() -> list[str]:
+    """What this process's tests left of their own, one line each; processes of it are ended."""
     found = [f"process {pid}: {line}" for pid, line in settle(_processes).items()]
     for pid in _processes():
         run.kill(pid)
@@ -55,8 +47,21 @@ def find(before: Surroundings, *, alone: bool) -> list[str]:
     records = run.RECORDS / run.RUN_ID
     if records.exists():
         found += [f"record {entry}" for entry in records.iterdir()]
+    return found
+
+
+def around(before: Surroundings, *, alone: bool) -> list[str]:
+    """What stands on the machine since the tests began, one line each.
+
+    Parameters
+    ----------
+    before
+        The machine before the tests.
+    alone
+        Nothing else works on this machine, so that any new file is the tests'.
+    """
     after = Surroundings.now()
-    found += [f"mount {line}" for line in after.mounts - before.mounts if _ours(line) or alone]
+    found = [f"mount {line}" for line in after.mounts - before.mounts if _ours(line) or alone]
     if alone:
         found += [f"file {path}" for path in sorted(settle(lambda: _files() - before.files))]
         found += [f"in the checkout: {line}" for line in sorted(after.checkout - before.checkout)]

@@ -13,9 +13,8 @@ from typing import Any
 
 from tests.infra.certs import ClientFiles
 from tests.infra.nodes import Fabric
-from tests.infra.venvs import published
+from tests.infra.venvs import SWM_CLIENTS
 
-PINS = ("swmclient==0.1.8", "swmconsole==0.1.4", "swmjupyter==0.1.7")
 CALLS = Path(__file__).with_name("original_calls.py")
 HOST = "core.example.test"
 """What the machine of the console is called, which is where it looks for the core."""
@@ -37,7 +36,7 @@ exec "$@"
 
 def environment() -> Path:
     """The folder of the clients' virtual environment; made on first use."""
-    return published("swm-clients", *PINS)
+    return SWM_CLIENTS.environment()
 
 
 def user_home(files: ClientFiles) -> Path:

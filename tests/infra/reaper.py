@@ -25,7 +25,12 @@ def adopt() -> None:
     if child:
         os._exit(_reap_until(child))
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Get SIGTERM when the parent of this process ends, however it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _reap_until(child: int) -> int:

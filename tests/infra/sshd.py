@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from skyport_gates.gate import Node, SSHEndpoint
+from tests.infra.ports import free_ports
 
 HOST = "127.0.0.1"
 
@@ -26,7 +27,7 @@ class SSHD:
     def __init__(self, folder: Path, user_ca: str, lines: tuple[str, ...], home: Path | None):
         self.folder = folder
         self.home = home if home is not None else folder / "home"
-        self.port = _free_port()
+        (self.port,) = free_ports(1)
         self.username = getpass.getuser()
         folder.mkdir(parents=True, exist_ok=True)
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -175,10 +176,3 @@ def _kill(victims: list[psutil.Process]) -> None:
         except psutil.NoSuchProcess:
             continue
     psutil.wait_procs(victims, timeout=10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.infra.ports import free_ports
 from tests.infra.wait import eventually
 
 TOKEN = "t0ken"
@@ -69,11 +69,6 @@ class Target:
         return channel
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.fixture
 async def target() -> AsyncIterator[tuple[Target, str]]:
     """The target, and the URL that the proxy serves for it."""
@@ -89,7 +84,7 @@ async def target() -> AsyncIterator[tuple[Target, str]]:
     await site.start()
     assert site._server is not None
     port = site._server.sockets[0].getsockname()[1]
-    front, api = free_port(), free_port()
+    front, api = free_ports(2)
     proxy = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "skyport_spawner.proxy", "--ip", "127.0.0.1", "--port", str(front),
         "--api-ip", "127.0.0.1", "--api-port", str(api),

@@ -16,6 +16,7 @@ from skyport_core.api.openapi import METHODS, OpenApi, openapi
 from skyport_core.api.operation import operation_of
 from skyport_core.api.tracing import RequestFilter
 from skyport_core.api.v1 import ROUTES
+from tests.infra.wait import eventually
 
 from .served import JOB, UNKNOWN, Http, ServedCore
 
@@ -160,8 +161,7 @@ async def test_a_refusal_waits_for_the_body(core: ServedCore, path: str) -> None
     head = f"PATCH /api/v1/{path} HTTP/1.1\r\nHost: core\r\nContent-Length: 5\r\n\r\n"
     writer.write(head.encode())
     await writer.drain()
-    while not core.application.settings["running"]:
-        await asyncio.sleep(0)
+    await eventually(lambda: core.application.settings["running"], "it is at work", interval=0)
     for _ in range(20):  # an answer that does not wait is under way by then
         await asyncio.sleep(0)
     writer.write(b"12345GET /api/v1/version HTTP/1.1\r\nHost: core\r\nConnection: close\r\n\r\n")

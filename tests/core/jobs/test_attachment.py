@@ -17,9 +17,9 @@ from skyport_core.jobs.attachment import Attachments
 from skyport_core.jobs.service import Jobs
 from skyport_core.model import Job, JobSpec, JobState
 from skyport_core.settings import Settings
-from skyport_core.ssh.connection import ConnectionPool
 from skyport_core.ssh.errors import NodeUnreachable
 from skyport_core.ssh.identity import SSHIdentity
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_gates.gate import Node, SSHEndpoint
 from tests.core.cloud import log
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from skyport_core.wire import API_PREFIX, FileList
 from skyport_gates.timing import in_time
 from tests.core.api.served import Http
 from tests.infra.desk import Desk, opened
+from tests.infra.ports import free_ports
 from tests.infra.wait import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -70,12 +70,6 @@ async def heard(link: aiohttp.ClientWebSocketResponse, text: bytes = b"") -> byt
         said += frame.data
         if text and text in said:
             return said
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def test_a_job_starts_when_its_inputs_are_there_and_finds_them(
@@ -148,7 +142,7 @@ async def test_a_terminal_ends_with_its_job(desk: Desk, http: Http) -> None:
 
 
 async def test_ports_of_a_job_are_reached_by_socket_and_by_tunnel(desk: Desk, http: Http) -> None:
-    port = free_port()
+    (port,) = free_ports(1)
     loud = ("python3", "-c", LOUD, "127.0.0.1", str(port))
     job_id = await desk.submit(*loud, ports=(port,))
     await desk.reach(job_id, RUNNING)
@@ -179,7 +173,7 @@ async def test_ports_of_a_job_are_reached_by_socket_and_by_tunnel(desk: Desk, ht
 async def test_a_forward_gets_the_port_that_it_asks_for_or_uses_what_is_there(
     desk: Desk,
 ) -> None:
-    port, service = free_port(), free_port()
+    port, service = free_ports(2)
     ask = (
         "import socket,sys; s=socket.create_connection(('127.0.0.1',int(sys.argv[1])));"
         "s.shutdown(1); print(s.recv(99).decode())"

@@ -13,8 +13,8 @@ from skyport_core.jobs.attachment import Attachments
 from skyport_core.jobs.ties import listen_candidates
 from skyport_core.model import Job, JobKind, JobSpec, JobState
 from skyport_core.settings import Settings
-from skyport_core.ssh.connection import ConnectionPool
 from skyport_core.ssh.identity import SSHIdentity
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_gates.gate import Node, SSHEndpoint
 
 NOWHERE = Node("n1", SSHEndpoint("127.0.0.1", 1), "small", cpus=1, memory=1024)

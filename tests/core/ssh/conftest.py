@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from skyport_core.ssh.connection import ConnectionPool, NodeConnection
+from skyport_core.ssh.connection import NodeConnection
 from skyport_core.ssh.identity import SSHIdentity
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.runner import Runner
 from tests.infra.sshd import SSHD, start_sshd
 

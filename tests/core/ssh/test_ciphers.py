@@ -11,7 +11,7 @@ from asyncssh.encryption import GCMEncryption, get_encryption
 from asyncssh.packet import UInt32
 
 from skyport_core.ssh.ciphers import ALGORITHMS, GCM
-from skyport_core.ssh.connection import ConnectionPool
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.tunnels import InTunnel
 
 from .conftest import StartNode

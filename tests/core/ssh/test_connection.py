@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from skyport_core.ssh.connection import ConnectionPool, ConnectionState, NodeConnection
+from skyport_core.ssh.connection import ConnectionState, NodeConnection
 from skyport_core.ssh.errors import (
     CommandFailed,
     HostKeyMismatch,
@@ -22,6 +22,7 @@ from skyport_core.ssh.errors import (
     ShellRefused,
 )
 from skyport_core.ssh.identity import SSHIdentity
+from skyport_core.ssh.pool import ConnectionPool
 from tests.infra.sshd import SSHD
 
 from .conftest import StartNode

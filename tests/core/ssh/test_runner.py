@@ -14,9 +14,10 @@ import asyncssh
 import psutil
 import pytest
 
-from skyport_core.ssh.connection import ConnectionPool, NodeConnection
+from skyport_core.ssh.connection import NodeConnection
 from skyport_core.ssh.errors import CommandFailed, DiskFull, ForwardRefused, StagingFailed
 from skyport_core.ssh.identity import SSHIdentity
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.runner import Runner, RunnerStatus, RunSpec
 from skyport_gates.gate import Node, SSHEndpoint
 from tests.infra.sshd import SSHD

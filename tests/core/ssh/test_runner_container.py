@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skyport_core.ssh.connection import ConnectionPool
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.runner import Runner, RunnerStatus, RunSpec
 from skyport_core.ssh.runspec import Container
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from skyport_core.ssh.connection import ConnectionPool, NodeConnection
+from skyport_core.ssh.connection import NodeConnection
 from skyport_core.ssh.errors import CommandFailed
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.runner import Runner, RunSpec
 from skyport_core.ssh.sessions import (
     PER_LANE,

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from skyport_core.ssh import tunnels
-from skyport_core.ssh.connection import ConnectionPool, NodeConnection
+from skyport_core.ssh.connection import NodeConnection
 from skyport_core.ssh.errors import AddressInUse, ForwardRefused
+from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.tunnels import InTunnel, OutTunnel
 from tests.infra.sshd import SSHD
 
