@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from skyport_gates.gate import Node
 
-from .connection import NodeConnection
+from .connection import ConnectionState, NodeConnection
 from .dial import ConnectionSettings
 from .identity import SSHIdentity
 
