@@ -13,7 +13,7 @@ from traitlets.config import catch_config_error
 
 from ..command import CommandError, GateCommand
 from ..gate import Gate, GateError
-from .holder import Holders
+from .holder import Holders, Revoked
 from .server import GateServer
 from .tenants import Tenants
 from .tls import server_context
@@ -42,6 +42,12 @@ class ServeCommand(GateCommand):
     cafile = Unicode(help="PEM file of the authority whose certificates cores show.").tag(
         config=True
     )
+    crlfile = Unicode(
+        help="""
+        File of revoked certificates (CRL, PEM or DER), as "skyport-core cert crl" writes it. It is
+        read again when it changes.
+        """
+    ).tag(config=True)
     allow = List(
         Unicode(),
         help="""
@@ -60,6 +66,7 @@ class ServeCommand(GateCommand):
         "certfile": "ServeCommand.certfile",
         "keyfile": "ServeCommand.keyfile",
         "cafile": "ServeCommand.cafile",
+        "crlfile": "ServeCommand.crlfile",
         "allow": "ServeCommand.allow",
         "folder": "ServeCommand.folder",
     }
@@ -101,7 +108,9 @@ class ServeCommand(GateCommand):
             loop.add_signal_handler(number, stopping.set)
         context = server_context(self.cafile, self.certfile, self.keyfile)
         tenants = Tenants(self._folder(), self.make_gate, self.log)
-        server = GateServer(self.make_gate, tenants, Holders(self.allow), self.log)
+        revoked = Revoked(Path(self.crlfile)) if self.crlfile else None
+        holders = Holders(self.allow, revoked)
+        server = GateServer(self.make_gate, tenants, holders, self.log)
         try:
             port = await server.open(self.host_address, self.port, context)
             sys.stdout.write(f"Serving {self.site} at https://{self.host_address}:{port}\n")

@@ -62,9 +62,14 @@ class Link:
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
             async with self._open().request(
-                method, self.base + path, data=body, headers=headers, timeout=timeout
+                method,
+                self.base + path,
+                data=body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
             ) as response:
-                if response.status >= 400:
+                if response.status >= 300:
                     raise _refusal(response.status, await response.read(), self.base)
                 yield response
         except asyncio.TimeoutError as error:

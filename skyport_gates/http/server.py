@@ -34,6 +34,7 @@ from ..gate import (
     GateUnavailable,
     InvalidRequest,
     Node,
+    NotAuthorized,
     Partition,
     PartitionNotFound,
     Quota,
@@ -47,6 +48,9 @@ from . import wire
 from .errors import ErrorAnswer, body_of, status_of
 from .holder import Holders
 from .tenants import NEWS, Tenant, Tenants
+
+LOOK = 0.5
+"""Seconds between two looks at whether a listener's certificate still lets it in."""
 
 HEARTBEAT = 15.0
 """Seconds between two signs of life on a stream of changes."""
@@ -220,14 +224,20 @@ class GateServer:
         response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
         try:
             await response.prepare(request)
+            silent = 0.0
             while self._runner is not None:
                 try:
-                    name = await in_time(news.get(), HEARTBEAT)
+                    name = await in_time(news.get(), LOOK)
                 except asyncio.TimeoutError:
-                    name = ""
-                await response.write(f"{name}\n".encode())
+                    name, silent = "", silent + LOOK
+                self._holders.of(request)
+                if name or silent >= HEARTBEAT:
+                    await response.write(f"{name}\n".encode())
+                    silent = 0.0
             return response
-        except ConnectionResetError:
+        except (ConnectionResetError, NotAuthorized):
+            if request.transport is not None:
+                request.transport.abort()
             return response
         finally:
             tenant.listeners.discard(news)

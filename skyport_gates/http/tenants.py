@@ -17,6 +17,9 @@ from .errors import UnknownCore
 
 CORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
+MOST_CORES = 8
+"""Cores that the holder of one certificate may have here."""
+
 NEWS = 1000
 """Changes that wait for a listener at most; who misses some finds them by asking."""
 
@@ -116,8 +119,16 @@ class Tenants:
                     return
                 await known.gate.close(idle=False)
                 del self._tenants[core_id]
+            elif self._count(holder) >= MOST_CORES:
+                raise NotAuthorized(
+                    f"The certificate of {holder!r} has {MOST_CORES} cores here already, the most",
+                    hint="Give each core a certificate of its own.",
+                )
             tenant = await self._start(core_id, user_ca, holder)
             self._tenants[core_id] = tenant
+
+    def _count(self, holder: str) -> int:
+        return sum(tenant.holder == holder for tenant in self._tenants.values())
 
     async def _start(self, core_id: str, user_ca: str, holder: str) -> Tenant:
         home = self._home / core_id

@@ -183,28 +183,30 @@ class SwmGate(SwmSettings):
         return await self._records.put(dataclasses.replace(current, **changes))
 
     async def get(self, name: str) -> Partition:
-        """How a partition stands."""
+        """How a partition stands; only of what this core has asked for."""
         record = await self._records.get(name)
+        if record is None:
+            raise self._unknown(name)
         shown = await self._find(name)
-        if shown is None:
-            return await self._unseen(name, record)
-        return await self._seen(name, record, shown)
+        return await (self._unseen(record) if shown is None else self._seen(record, shown))
 
-    async def _unseen(self, name: str, record: Record | None) -> Partition:
+    def _unknown(self, name: str) -> PartitionNotFound:
+        return PartitionNotFound(f"Site {self.name} has no partition {name!r}")
+
+    async def _unseen(self, record: Record) -> Partition:
         """What to say of one that the gate does not show."""
-        if record is not None:
-            # A gate that was asked may still be at work, also when the core has died meanwhile.
-            if name in self._posting or record.is_open(self.create_timeout):
-                status = PartitionStatus.DELETING if record.deleting else PartitionStatus.CREATING
-                return Partition(name, status, tags=record.tags)
-            if record.error and not record.deleting:
-                failed = PartitionStatus.FAILED
-                return Partition(name, failed, error=meaning(record.error), tags=record.tags)
-            await self._records.forget(name)
-        raise PartitionNotFound(f"Site {self.name} has no partition {name!r}")
+        name = record.name
+        # A gate that was asked may still be at work, also when the core has died meanwhile.
+        if name in self._posting or record.is_open(self.create_timeout):
+            status = PartitionStatus.DELETING if record.deleting else PartitionStatus.CREATING
+            return Partition(name, status, tags=record.tags)
+        if record.error and not record.deleting:
+            failed = PartitionStatus.FAILED
+            return Partition(name, failed, error=meaning(record.error), tags=record.tags)
+        await self._records.forget(name)
+        raise self._unknown(name)
 
-    async def _seen(self, name: str, record: Record | None, shown: Shown) -> Partition:
-        record = record or Record(name, "", 1, "")
+    async def _seen(self, record: Record, shown: Shown) -> Partition:
         status = STATUS.get(shown.status or "", PartitionStatus.CREATING)
         if record.deleting:
             status = PartitionStatus.DELETING
@@ -218,7 +220,7 @@ class SwmGate(SwmSettings):
                 status = PartitionStatus.CREATING
         if status is PartitionStatus.FAILED and error is None:
             error = GateUnavailable("The cloud could not make the machine")
-        return Partition(name, status, nodes, error, record.tags)
+        return Partition(record.name, status, nodes, error, record.tags)
 
     async def _nodes(self, record: Record, shown: Shown) -> tuple[Node, ...]:
         """Its machines, once all of them can be trusted."""
@@ -279,11 +281,12 @@ class SwmGate(SwmSettings):
         """Ask for removal; what is just being asked for is removed when the answer is there."""
         async with self._lock(name):
             record = await self._records.get(name)
-            if record is not None and not record.deleting:
-                record = await self._records.put(dataclasses.replace(record, deleting=True))
-            if name in self._posting:
+            if record is None:
                 return
-            await self._remove(record or Record(name, "", 1, ""))
+            if not record.deleting:
+                record = await self._note(record, deleting=True)
+            if name not in self._posting:
+                await self._remove(record)
 
     async def _remove(self, record: Record) -> None:
         shown = await self._find(record.name)
@@ -325,21 +328,13 @@ class SwmGate(SwmSettings):
             return found
 
     async def list(self) -> list[Partition]:
-        """All that this core asked for, and what carries its name although it is forgotten."""
+        """All that this core has asked for: the gate itself knows no owners."""
         shown = {each.name: each for each in await self._gate.partitions(self._headers())}
-        records = {record.name: record for record in await self._records.all()}
-        own = f"{NAME_PREFIX}skyport-{self.context.core_id[:8]}-"
-        for called in shown:
-            name = called.removeprefix(NAME_PREFIX)
-            if called.startswith(own) and name not in records:
-                records[name] = Record(name, "", 1, "")
         found = []
-        for name, record in records.items():
-            seen = shown.get(NAME_PREFIX + name)
+        for record in await self._records.all():
+            seen = shown.get(NAME_PREFIX + record.name)
             with contextlib.suppress(PartitionNotFound):
                 found.append(
-                    await self._unseen(name, record)
-                    if seen is None
-                    else await self._seen(name, record, seen)
+                    await (self._unseen(record) if seen is None else self._seen(record, seen))
                 )
         return found

@@ -173,7 +173,13 @@ class Protocol:
             async with (
                 aiohttp.ClientSession(connector=connector) as session,
                 session.request(
-                    method, url, data=self._body, headers=sent, timeout=limit
+                    method,
+                    url,
+                    data=self._body,
+                    headers=sent,
+                    timeout=limit,
+                    # The body holds a private key: it goes nowhere but where it was meant to.
+                    allow_redirects=False,
                 ) as response,
             ):
                 text = await response.text()

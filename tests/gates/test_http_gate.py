@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime as dt
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from skyport_gates.conformance import StaticGateConformance, SuspendConformance
 from skyport_gates.gate import (
@@ -27,10 +34,10 @@ from skyport_gates.gate import (
 )
 from skyport_gates.http import HTTPGate, HTTPStaticGate
 from skyport_gates.http.errors import body_of, error_of
-from skyport_gates.http.holder import Holders
+from skyport_gates.http.holder import Holders, Revoked
 from skyport_gates.http.server import GateServer
-from skyport_gates.http.tenants import Tenants
-from skyport_gates.http.tls import server_context
+from skyport_gates.http.tenants import MOST_CORES, Tenants
+from skyport_gates.http.tls import client_context, server_context
 from skyport_gates.local import LocalGate
 from tests.infra.elastic import ElasticTestGate, Fault, clear_faults, inject
 from tests.infra.wait import eventually
@@ -67,13 +74,33 @@ class Served:
         self.port = 0
         self._make_gate = make_gate
         self._server: GateServer | None = None
+        self.crl = folder / "crl.pem"
+        self.revoke()
+
+    def revoke(self, *files: str) -> None:
+        """Write the file of revocations anew, with these certificates in it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = dt.datetime.now(dt.timezone.utc)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")]))
+            .last_update(now)
+            .next_update(now + dt.timedelta(days=1))
+        )
+        for file in files:
+            serial = x509.load_pem_x509_certificate(Path(file).read_bytes()).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
+        signed = builder.sign(key, hashes.SHA256())
+        self.crl.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
     async def start(self) -> None:
         home = self.folder / "served"
         home.mkdir(mode=0o700, exist_ok=True)
         context = server_context(**dataclasses.asdict(self.papers))
         tenants = Tenants(home, self._make_gate, LOG)
-        self._server = GateServer(self._make_gate, tenants, Holders({"core", "other"}), LOG)
+        holders = Holders({"core", "other"}, Revoked(self.crl))
+        self._server = GateServer(self._make_gate, tenants, holders, LOG)
         self.port = await self._server.open("127.0.0.1", self.port, context)
 
     async def stop(self) -> None:
@@ -276,3 +303,37 @@ async def test_the_wrong_class_for_the_site_is_told(far: Served, context: GateCo
     gate = HTTPStaticGate(name="near", context=context, **far.options())
     with pytest.raises(ConfigurationError, match="'http'"):
         await gate.start()
+
+
+async def test_a_revoked_certificate_is_refused_at_once_on_an_open_connection_too(
+    far: Served, context: GateContext
+) -> None:
+    options = far.options()
+    gate = HTTPGate(name="near", context=context, **options)
+    await gate.start()
+    try:
+        assert await gate.list() == []
+        own = client_context(options["cafile"], options["certfile"], options["keyfile"])
+        url = f"{options['url']}/gate/v1/cores/{context.core_id}/changes"
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=own) as stream:
+            begin = time.monotonic()
+            far.revoke(options["certfile"])
+            with pytest.raises(NotAuthorized, match="revoked"):
+                await gate.list()
+            with pytest.raises(aiohttp.ClientError):
+                await stream.read()
+            assert time.monotonic() - begin < 1.5
+    finally:
+        await gate.close(idle=True)
+
+
+async def test_a_holder_has_a_few_cores_only(far: Served, context: GateContext) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for number in range(MOST_CORES):
+            mine = dataclasses.replace(context, core_id=f"core-{number}")
+            gate = HTTPGate(name="near", context=mine, **far.options())
+            await gate.start()
+            stack.push_async_callback(gate.close, idle=True)
+        one_more = dataclasses.replace(context, core_id="one-more")
+        with pytest.raises(NotAuthorized, match="the most"):
+            await HTTPGate(name="near", context=one_more, **far.options()).start()
