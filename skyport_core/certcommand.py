@@ -267,6 +267,17 @@ async def authority(office: Office) -> None:
     click.echo(office.issuer.authority.pem.decode(), nl=False)
 
 
+@_command("crl")
+async def crl(office: Office) -> None:
+    """Print the list of revoked certificates (PEM), for gate servers (--crlfile)."""
+    records = await office.store.certificates()
+    revoked = [
+        (int(record.serial, 16), record.revoked_at) for record in records if record.revoked_at
+    ]
+    now = dt.datetime.now(dt.timezone.utc)
+    click.echo(office.issuer.authority.revocations(revoked, now).decode(), nl=False)
+
+
 def _state(record: CertificateRecord, now: dt.datetime) -> str:
     if record.revoked_at is not None:
         return f"revoked {record.reason}".strip()

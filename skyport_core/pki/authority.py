@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,6 +129,25 @@ class Authority:
             raise CertificateError(
                 f"No certificate can be made for {purpose.subject.name!r}: {error}"
             ) from error
+
+    def revocations(
+        self, revoked: Iterable[tuple[int, dt.datetime]], now: dt.datetime
+    ) -> bytes:
+        """A list of revocations (CRL, PEM) with these serials, for those that cannot ask the core.
+
+        It is valid for as long as the authority itself: readers look at what is in it only.
+        """
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now)
+            .next_update(self.certificate.not_valid_after_utc)
+        )
+        for serial, since in revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(since)
+            builder = builder.add_revoked_certificate(entry.build())
+        signed = builder.sign(self._key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
 
     def _builder(
         self, public_key: PublicKey, purpose: Purpose, now: dt.datetime

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner, Result
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from skyport_core.certcommand import CertCommand
 from skyport_core.wire import API_PREFIX
@@ -100,6 +101,19 @@ def test_the_list_tells_what_is_valid(home: Path, tmp_path: Path) -> None:
         ["bob", "revoked", "left"],
         ["alice", "valid"],
     ]
+
+
+def test_the_list_of_revocations_holds_what_is_revoked(home: Path, tmp_path: Path) -> None:
+    for name in ("alice", "bob"):
+        cert("issue", name, "--out", tmp_path / name)
+    cert("revoke", "--name", "bob")
+    crl = x509.load_pem_x509_crl(cert("crl").stdout.encode())
+    bob = x509.load_pem_x509_certificate((tmp_path / "bob" / "cert.pem").read_bytes())
+    assert [entry.serial_number for entry in crl] == [bob.serial_number]
+    authority = x509.load_pem_x509_certificate(cert("authority").stdout.encode())
+    public_key = authority.public_key()
+    assert isinstance(public_key, ec.EllipticCurvePublicKey)
+    assert crl.is_signature_valid(public_key)
 
 
 def test_adopt_is_taken_back(home: Path) -> None:
