@@ -13,14 +13,15 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import asyncssh
 
+from .local_sftp import FileSession
 from .local_terminal import PseudoTerminal
 
 if TYPE_CHECKING:
-    from asyncssh.channel import SSHChannel
+    pass
 
 log = logging.getLogger("skyport.local")
 
@@ -120,19 +121,6 @@ class CertificateLogins(asyncssh.SSHAuthorizedKeys):
         if not ca or not cert_principals:
             return None
         return super().validate(key, client_host, client_addr, cert_principals, ca)
-
-
-class FileSession(asyncssh.SFTPServer):
-    """SFTP as the server's own account; relative paths start in the login's home."""
-
-    def __init__(self, chan: SSHChannel[bytes], homes: Homes) -> None:
-        super().__init__(cast("asyncssh.SSHServerChannel[bytes]", chan))
-        username = chan.get_connection().get_extra_info("username")
-        self._home = os.fsencode(homes.open(username))
-
-    def map_path(self, path: bytes) -> bytes:
-        """The path on disk for a path of the client."""
-        return os.path.join(self._home, path)  # noqa: PTH118 - bytes have no pathlib
 
 
 class CommandSession(asyncssh.SSHServerProcess[bytes]):

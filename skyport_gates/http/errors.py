@@ -23,12 +23,21 @@ from ..gate import (
 )
 
 
+class CallerRefused(NotAuthorized):
+    """The server does not let the caller in, or not to this."""
+
+
+class NothingThere(InvalidRequest):
+    """The server has nothing at this path, or does not take this method there."""
+
+
 class UnknownCore(GateUnavailable):
     """The server does not know the core that asks (any more): it has to introduce itself."""
 
 
 CODES: Mapping[str, tuple[type[GateError], int]] = MappingProxyType(
     {
+        "not_found": (NothingThere, 404),
         "invalid_request": (InvalidRequest, 422),
         "partition_not_found": (PartitionNotFound, 404),
         "no_capacity": (NoCapacity, 409),
@@ -36,8 +45,9 @@ CODES: Mapping[str, tuple[type[GateError], int]] = MappingProxyType(
         "shortage": (Shortage, 409),
         "preempted": (Preempted, 409),
         "throttled": (Throttled, 429),
-        "not_authorized": (NotAuthorized, 502),
         "configuration": (ConfigurationError, 502),
+        "refused": (CallerRefused, 403),
+        "not_authorized": (NotAuthorized, 502),
         "unknown_core": (UnknownCore, 404),
         "unavailable": (GateUnavailable, 503),
         "failed": (GateError, 500),

@@ -12,7 +12,8 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from ..gate import ConfigurationError, NotAuthorized
+from ..gate import ConfigurationError
+from .errors import CallerRefused
 
 OUR_KINDS = "skyport:"
 GATE_KIND = "skyport:gate:"
@@ -66,18 +67,18 @@ class Holders:
         self._revoked = revoked
 
     def of(self, request: web.Request) -> str:
-        """The name of the caller, for whom the door stands open now. Raises NotAuthorized."""
+        """The name of the caller, for whom the door stands open now. Raises CallerRefused."""
         transport = request.transport
         socket = None if transport is None else transport.get_extra_info("ssl_object")
         shown = None if socket is None else socket.getpeercert(binary_form=True)
         if shown is None or socket is None:
-            raise NotAuthorized("No certificate was shown")
+            raise CallerRefused("No certificate was shown")
         certificate = x509.load_der_x509_certificate(shown)
         self._check_validity(certificate, socket)
         name = holder_name(certificate)
         if name not in self._allowed:
             told = name or common_name(certificate)
-            raise NotAuthorized(
+            raise CallerRefused(
                 f"The certificate of {told!r} is not let in here",
                 hint="It must be a gate's, and its name stand in the server's list of allowed "
                 "cores.",
@@ -89,9 +90,9 @@ class Holders:
         shown = socket.getpeercert() or {}
         until = ssl.cert_time_to_seconds(str(shown["notAfter"]))
         if dt.datetime.now(dt.timezone.utc).timestamp() > until:
-            raise NotAuthorized("The certificate has expired")
+            raise CallerRefused("The certificate has expired")
         if self._revoked is not None and certificate.serial_number in self._revoked.read():
-            raise NotAuthorized("The certificate is revoked")
+            raise CallerRefused("The certificate is revoked")
 
 
 def holder_name(certificate: x509.Certificate) -> str:

@@ -34,7 +34,6 @@ from ..gate import (
     GateUnavailable,
     InvalidRequest,
     Node,
-    NotAuthorized,
     Partition,
     PartitionNotFound,
     Quota,
@@ -45,7 +44,7 @@ from ..gate import (
 )
 from ..timing import in_time
 from . import wire
-from .errors import ErrorAnswer, body_of, status_of
+from .errors import CallerRefused, ErrorAnswer, NothingThere, body_of, status_of
 from .holder import Holders
 from .tenants import NEWS, Tenant, Tenants
 
@@ -139,7 +138,7 @@ class GateServer:
                 self._log.warning("%s: %s", request.path, error, exc_info=error.__cause__)
             return _refused(error)
         except web.HTTPException as error:
-            return _refused(InvalidRequest(f"{request.path}: {error.reason}"), error.status)
+            return _refused(NothingThere(f"{request.path}: {error.reason}"), error.status)
         except Exception:
             self._log.exception("%s %s failed", request.method, request.path)
             return _refused(GateUnavailable("The gate has a fault; its log has the details"), 500)
@@ -235,7 +234,7 @@ class GateServer:
                     await response.write(f"{name}\n".encode())
                     silent = 0.0
             return response
-        except (ConnectionResetError, NotAuthorized):
+        except (ConnectionResetError, CallerRefused):
             if request.transport is not None:
                 request.transport.abort()
             return response

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..gate import Gate, GateContext, InvalidRequest, NotAuthorized
+from ..gate import Gate, GateContext, InvalidRequest
 from ..local_files import write_private
-from .errors import UnknownCore
+from .errors import CallerRefused, UnknownCore
 
 CORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -106,7 +106,7 @@ class Tenants:
     async def introduce(self, core_id: str, user_ca: str, holder: str) -> None:
         """Start a gate for a core, or renew what is known of it. Idempotent.
 
-        Raises NotAuthorized when the core is another certificate's, and what the gate's start
+        Raises CallerRefused when the core is another certificate's, and what the gate's start
         raises.
         """
         if not CORE_ID.fullmatch(core_id):
@@ -120,7 +120,7 @@ class Tenants:
                 await known.gate.close(idle=False)
                 del self._tenants[core_id]
             elif self._count(holder) >= MOST_CORES:
-                raise NotAuthorized(
+                raise CallerRefused(
                     f"The certificate of {holder!r} has {MOST_CORES} cores here already, the most",
                     hint="Give each core a certificate of its own.",
                 )
@@ -150,7 +150,7 @@ class Tenants:
         return tenant
 
     def of(self, core_id: str, holder: str) -> Tenant:
-        """A core that is known. Raises UnknownCore, and NotAuthorized for another's."""
+        """A core that is known. Raises UnknownCore, and CallerRefused for another's."""
         tenant = self._tenants.get(core_id)
         if tenant is None:
             raise UnknownCore(f"The core {core_id[:64]!r} is not known here")
@@ -160,7 +160,7 @@ class Tenants:
     @staticmethod
     def _check(tenant: Tenant, holder: str) -> None:
         if tenant.holder != holder:
-            raise NotAuthorized(
+            raise CallerRefused(
                 f"The core {tenant.core_id} belongs to the holder of another certificate",
                 hint="Use the certificate that it came with first.",
             )

@@ -337,3 +337,23 @@ async def test_a_holder_has_a_few_cores_only(far: Served, context: GateContext) 
         one_more = dataclasses.replace(context, core_id="one-more")
         with pytest.raises(NotAuthorized, match="the most"):
             await HTTPGate(name="near", context=one_more, **far.options()).start()
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "status", "code"),
+    [
+        ("core", "/gate/v1/nothing", 404, "not_found"),
+        ("core", "/gate/v1/cores/nobody/flavors", 404, "unknown_core"),
+        ("stranger", "/gate/v1", 403, "refused"),
+    ],
+)
+async def test_a_refusal_has_its_status(
+    far: Served, name: str, path: str, status: int, code: str
+) -> None:
+    options = far.options(name)
+    own = client_context(options["cafile"], options["certfile"], options["keyfile"])
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(options["url"] + path, ssl=own) as answer,
+    ):
+        assert (answer.status, (await answer.json())["error"]["code"]) == (status, code)

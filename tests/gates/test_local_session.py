@@ -18,6 +18,7 @@ from skyport_gates.gate import GateContext, SSHEndpoint
 from skyport_gates.local import LocalGate
 from skyport_gates.local_files import process_start
 from skyport_gates.local_session import home_slug
+from skyport_gates.timing import in_time
 from tests.infra.logins import Authority
 from tests.infra.wait import eventually
 
@@ -264,6 +265,30 @@ class TestFiles:
                 await file.write(b"x")
         mode = (context.home / "homes" / "ann" / "secret").stat().st_mode
         assert stat.S_IMODE(mode) == 0o600
+
+    async def test_a_fifo_or_device_is_refused_and_holds_up_nobody(
+        self, ann: asyncssh.SSHClientConnection
+    ) -> None:
+        await ann.run("mkfifo pipe; ln -s /dev/zero zero")
+        async with ann.start_sftp_client() as sftp:
+            for name, mode in (("pipe", "rb"), ("pipe", "wb"), ("zero", "rb"), (".", "rb")):
+                with pytest.raises(asyncssh.SFTPFailure, match="only regular files"):
+                    await in_time(sftp.open(name, mode), 10)
+
+    async def test_files_are_opened_as_asked(self, ann: asyncssh.SSHClientConnection) -> None:
+        async with ann.start_sftp_client() as sftp:
+            async with sftp.open("data", "xb") as file:
+                await file.write(b"long")
+            with pytest.raises(asyncssh.SFTPFailure):
+                await sftp.open("data", "xb")
+            async with sftp.open("data", "ab") as file:
+                await file.write(b"er")
+            async with sftp.open("data", "r+b") as file:
+                await file.write(b"L")
+                data: str | bytes = await file.read(9, 0)
+                assert data == b"Longer"
+            async with sftp.open("data", "wb"):
+                assert await sftp.getsize("data") == 0
 
 
 @contextlib.asynccontextmanager
