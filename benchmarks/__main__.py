@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks import azure, flavors, spawn, tunnel
+from benchmarks import api, azure, flavors, spawn, tunnel
 
-BENCHMARKS = (tunnel, spawn, flavors, azure)
+BENCHMARKS = (tunnel, spawn, flavors, azure, api)
 
 
 def main() -> None:

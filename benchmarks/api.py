@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
+import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import TypeVar
+from functools import partial
 
 import aiohttp
 
@@ -32,6 +34,11 @@ SIDE_BY_SIDE = 8
 """Requests, or sbatch processes, that are under way at a time."""
 
 PAGE = 100
+"""Jobs, or users, in a list."""
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
 TIMEOUT = aiohttp.ClientTimeout(total=120)
 SCRIPT = "#!/bin/sh\nsleep 1\n"
 
@@ -39,29 +46,34 @@ _CONFIG = """
 c.SkyPortCore.gates = {"full": "benchmarks.api_gate:FullSite"}
 """
 
-Ask = Callable[[], Awaitable[None]]
-T = TypeVar("T")
+Ask = Callable[[], Awaitable[object]]
+
+
+async def all_of(asked: Iterable[Ask]) -> None:
+    """Ask, :data:`SIDE_BY_SIDE` at a time."""
+    rest = iter(asked)
+
+    async def worker() -> None:
+        for ask in rest:
+            await ask()
+
+    await asyncio.gather(*(worker() for _ in range(SIDE_BY_SIDE)))
 
 
 async def rate(ask: Ask, count: int) -> float:
-    """Answers per second of ``count`` requests, :data:`SIDE_BY_SIDE` at a time."""
-    numbers = iter(range(count))
-
-    async def worker() -> None:
-        for _ in numbers:
-            await ask()
-
+    """Answers per second of ``count`` requests."""
     begin = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(SIDE_BY_SIDE)))
+    await all_of(itertools.repeat(ask, count))
     return count / (time.perf_counter() - begin)
 
 
 class Core:
     """Sky Port: one connection a worker, as the spawner has them."""
 
-    def __init__(self, process: CoreProcess, session: aiohttp.ClientSession) -> None:
+    def __init__(self, process: CoreProcess, session: aiohttp.ClientSession, page: int) -> None:
         self.process = process
         self._session = session
+        self._page = page
 
     async def submit(self) -> None:
         """One batch job with a script."""
@@ -70,9 +82,9 @@ class Core:
 
     async def list(self) -> None:
         """A page of jobs."""
-        answer = json.loads(await self._answer("GET", f"/jobs?limit={PAGE}"))
-        if len(answer["jobs"]) != PAGE:
-            raise RuntimeError(f"The core lists {len(answer['jobs'])} jobs instead of {PAGE}")
+        found = json.loads(await self._answer("GET", f"/jobs?limit={self._page}"))["jobs"]
+        if len(found) != self._page:
+            raise RuntimeError(f"The core lists {len(found)} jobs instead of {self._page}")
 
     async def _answer(self, method: str, path: str, body: str | None = None) -> bytes:
         headers = {} if body is None else {"Content-Type": "application/json"}
@@ -85,11 +97,11 @@ class Core:
 
     async def clear(self) -> None:
         """Have all that was submitted end, so that each round begins with the same queue."""
-        while jobs := json.loads(await self._answer("GET", "/jobs?state=QUEUED&limit=1000"))[
-            "jobs"
-        ]:
-            for job in jobs:
-                await self._answer("DELETE", f"/jobs/{job['id']}")
+        while True:
+            queue = json.loads(await self._answer("GET", "/jobs?state=QUEUED&limit=1000"))["jobs"]
+            if not queue:
+                return
+            await all_of(partial(self._answer, "DELETE", f"/jobs/{job['id']}") for job in queue)
             await asyncio.sleep(0.5)
 
     @contextlib.asynccontextmanager
@@ -121,7 +133,8 @@ class Core:
 class HubAPI:
     """JupyterHub: users are to it what jobs are to us."""
 
-    def __init__(self, hub: Hub, session: aiohttp.ClientSession) -> None:
+    def __init__(self, hub: Hub, session: aiohttp.ClientSession, page: int) -> None:
+        self._page = page
         self._url = f"{hub._api}/users"
         self._session = session
         self._headers = {"Authorization": f"token {hub.token}"}
@@ -137,15 +150,15 @@ class HubAPI:
 
     async def list(self) -> None:
         """A page of users."""
-        query = {"limit": str(PAGE)}
+        query = {"limit": str(self._page)}
         async with self._session.get(self._url, params=query, headers=self._headers) as response:
             found = json.loads(await response.read())
-        if len(found) != PAGE:
-            raise RuntimeError(f"The hub lists {len(found)} users instead of {PAGE}")
+        if len(found) != self._page:
+            raise RuntimeError(f"The hub lists {len(found)} users instead of {self._page}")
 
 
 @contextlib.asynccontextmanager
-async def subjects(stored: int) -> AsyncIterator[tuple[Core, HubAPI, Slurm]]:
+async def subjects(stored: int, page: int) -> AsyncIterator[tuple[Core, HubAPI, Slurm]]:
     """All three, running; nothing is left of them afterwards."""
     async with contextlib.AsyncExitStack() as stack:
         process = CoreProcess(_CONFIG)
@@ -160,14 +173,14 @@ async def subjects(stored: int) -> AsyncIterator[tuple[Core, HubAPI, Slurm]]:
         hub = await stack.enter_async_context(Hub())
         slurm = await stack.enter_async_context(Slurm())
         await slurm.call("scontrol", "update", "NodeName=c1", "State=DRAIN", "Reason=benchmark")
-        yield Core(process, sessions[0]), HubAPI(hub, sessions[1]), slurm
+        yield Core(process, sessions[0], page), HubAPI(hub, sessions[1], page), slurm
 
 
-async def measure(rounds: int, count: int, stored: int, listeners: int) -> list[Series]:
+async def measure(rounds: int, count: int, stored: int, listeners: int, page: int) -> list[Series]:
     """Each subject in turns, after a round that does not count."""
     values: dict[tuple[str, str], list[float]] = {}
 
-    async with subjects(stored) as (core, hub, slurm):
+    async with subjects(stored, page) as (core, hub, slurm):
 
         async def sbatch() -> None:
             await slurm.call("sbatch", "--parsable", "--output=/dev/null", script=SCRIPT)
@@ -212,6 +225,17 @@ def judge(series: list[Series]) -> list[Result]:
     ]
 
 
+def check_slurm() -> None:
+    """End with words where no Slurm can be run."""
+    missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    if missing:
+        raise SystemExit(
+            f"Not found: {', '.join(missing)}. Install Debian's packages munge and slurm-wlm."
+        )
+    if os.geteuid() != 0:
+        raise SystemExit("Run this as root: munged and slurmctld change to users of their own.")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure and report."""
     parser = argument_parser(__doc__)
@@ -219,8 +243,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=1000, help="submissions in a round")
     parser.add_argument("--stored", type=int, default=STORED, help="jobs that are stored before")
     parser.add_argument("--listeners", type=int, default=LISTENERS)
+    parser.add_argument("--page", type=int, default=PAGE, help="jobs and users in a list")
     given = parser.parse_args(arguments)
-    series = asyncio.run(measure(given.rounds, given.count, given.stored, given.listeners))
+    check_slurm()
+    sizes = given.count, given.stored, given.listeners, given.page
+    series = asyncio.run(measure(given.rounds, *sizes))
     publish(series, judge(series), given.json)
 
 

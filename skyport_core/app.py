@@ -21,6 +21,7 @@ from .commands import CoreApplication, Subcommand, subcommands
 from .core import Core
 from .door_traits import DoorTraits
 from .https_traits import HttpsTraits
+from .limit_traits import LimitTraits
 from .lock import HAND_OVER, HomeLock, HomeLockedError
 from .pki import CertificateError
 from .scheduling import FCFS
@@ -37,7 +38,7 @@ EXIT_TIMEOUT = 8.0
 """Seconds that cancel_on_exit may take; JupyterHub kills a service 10 s after asking it to end."""
 
 
-class SkyPortCore(DoorTraits, HttpsTraits, CoreApplication):
+class SkyPortCore(DoorTraits, HttpsTraits, LimitTraits, CoreApplication):
     """The daemon: queue, scheduler, lifecycle, SSH and REST API."""
 
     name = "skyport-core"
@@ -220,11 +221,10 @@ class SkyPortCore(DoorTraits, HttpsTraits, CoreApplication):
         """,
     ).tag(config=True)
 
-    max_output = Int(10 * 2**30, min=1, help="Bytes of results that one job may bring home.").tag(
-        config=True
-    )
-    max_input = Int(
-        10 * 2**30, min=0, help="Bytes that the uploaded inputs of one job may have together."
+    max_log = Int(
+        256 * 2**20,
+        min=2**10,
+        help="Bytes of each log of a job that come home; of a longer one, the middle is left out.",
     ).tag(config=True)
     allow_shell = Bool(
         True,
@@ -292,6 +292,7 @@ class SkyPortCore(DoorTraits, HttpsTraits, CoreApplication):
             hub=self.make_hub_options(),
             https=self.make_https_options(),
             certificate_days=self.certificate_days,
+            hub_certificate_hours=self.hub_certificate_hours,
             rates=self.make_rates(),
             refresh_interval=self.refresh_interval,
             reap_interval=self.reap_interval,
@@ -325,6 +326,9 @@ class SkyPortCore(DoorTraits, HttpsTraits, CoreApplication):
             keep_time=self.keep_time,
             max_output=self.max_output,
             max_input=self.max_input,
+            max_log=self.max_log,
+            max_jobs=self.max_jobs,
+            max_inputs_total=self.max_inputs_total,
             allow_shell=self.allow_shell,
             default_cpus=self.default_cpus,
             default_memory=self.default_memory,

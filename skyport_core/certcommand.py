@@ -12,7 +12,7 @@ import getpass
 import ipaddress
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,37 +213,65 @@ async def list_(office: Office, *, name: str | None, everything: bool, as_json: 
         print_json([CertificateView.of(record) for record in shown])
         return
     rows = [
-        (each.serial, each.kind.value, each.name, clock(each.expires_at), _state(each, now))
+        (
+            each.serial,
+            each.kind.value,
+            each.name,
+            clock(each.expires_at),
+            each.issued_by,
+            _state(each, now),
+        )
         for each in shown
     ]
-    print_table(("SERIAL", "KIND", "NAME", "EXPIRES", "STATE"), rows, "No certificates.")
+    columns = ("SERIAL", "KIND", "NAME", "EXPIRES", "BY", "STATE")
+    print_table(columns, rows, "No certificates.")
 
 
 @_command("revoke")
 @click.argument("serial", required=False)
 @click.option("--name", callback=_name, help="Instead of a serial: all certificates of a holder.")
 @click.option("--kind", type=click.Choice([kind.value for kind in CertificateKind]))
+@click.option(
+    "--original",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Instead: one certificate of an original Sky Port, from its file.",
+)
 @click.option("--reason", default="", help="To be kept with it.")
 async def revoke(
-    office: Office, *, serial: str | None, name: str | None, kind: str | None, reason: str
+    office: Office,
+    *,
+    serial: str | None,
+    name: str | None,
+    kind: str | None,
+    original: Path | None,
+    reason: str,
 ) -> None:
-    """Refuse a certificate from now on, and end the connections that it has open."""
-    if (serial is None) == (name is None):
-        _fail("Give either a serial (skyport-core cert list) or --name.")
+    """Refuse a certificate from now on, and end the connections that it has open.
+
+    What was asked for with it, such as its renewals, is revoked with it.
+    """
+    if [serial, name, original].count(None) != 2:
+        _fail("Give either a serial (skyport-core cert list), --name or --original.")
     reason = reason or f"by {getpass.getuser()}"
+    if original is not None:
+        certificate = await asyncio.to_thread(original.read_bytes)
+        issuer, theirs = await office.issuer.revoke_original(certificate, reason)
+        click.echo(f"Revoked {theirs} of {issuer}")
+        return
+    earlier = await _revoked(office)
     if serial is not None:
         record = await office.issuer.revoke(serial, reason)
         if record is None:
             _fail(f"There is no certificate with the serial {serial}.")
-        _tell("Revoked", record)
-        return
-    assert name is not None  # noqa: S101 (typing)
-    kinds = [CertificateKind(kind)] if kind else None
-    records = await office.issuer.revoke_all(name, reason, kinds)
-    if not records:
-        _fail(f"{name} has no valid certificate.")
-    for record in records:
-        _tell("Revoked", record)
+        done = {record.serial: record}
+    else:
+        assert name is not None  # noqa: S101 (typing)
+        kinds = [CertificateKind(kind)] if kind else None
+        done = {one.serial: one for one in await office.issuer.revoke_all(name, reason, kinds)}
+        if not done:
+            _fail(f"{name} has no valid certificate.")
+    for one in {**done, **await _revoked(office, but=earlier)}.values():
+        _tell("Revoked", one)
 
 
 @_command("adopt")
@@ -276,6 +304,11 @@ async def crl(office: Office) -> None:
     ]
     now = dt.datetime.now(dt.timezone.utc)
     click.echo(office.issuer.authority.revocations(revoked, now).decode(), nl=False)
+
+
+async def _revoked(office: Office, but: Collection[str] = ()) -> dict[str, CertificateRecord]:
+    found = await office.store.certificates()
+    return {one.serial: one for one in found if one.revoked_at and one.serial not in but}
 
 
 def _state(record: CertificateRecord, now: dt.datetime) -> str:

@@ -67,18 +67,33 @@ def move_in(draft: Path, root: Path, name: str) -> None:
         os.rename(draft, last, dst_dir_fd=folder)
 
 
+def move_out(root: Path, name: str, draft: Path) -> bool:
+    """Undo :func:`move_in`; False when nothing was there. Folders that are empty by it go."""
+    try:
+        with _parent(root, name, make=False) as (folder, last):
+            os.rename(last, draft, src_dir_fd=folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    _remove_empty(root, name)
+    return True
+
+
 def remove_file(root: Path, name: str) -> None:
     """Remove ``name`` below ``root``, and folders that are empty by that; nothing there is fine."""
     with suppress(FileNotFoundError, NotADirectoryError):
         with _parent(root, name, make=False) as (folder, last):
             os.unlink(last, dir_fd=folder)
-        above = (root / name).parent
-        while above != root:
-            try:
-                above.rmdir()
-            except OSError:
-                return
-            above = above.parent
+        _remove_empty(root, name)
+
+
+def _remove_empty(root: Path, name: str) -> None:
+    above = (root / name).parent
+    while above != root:
+        try:
+            above.rmdir()
+        except OSError:
+            return
+        above = above.parent
 
 
 def walk_files(root: Path) -> Iterator[tuple[str, os.stat_result]]:

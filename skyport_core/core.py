@@ -70,6 +70,8 @@ class Core:
         Where HTTPS is served; None: nowhere.
     certificate_days : float
         How long certificates are valid unless their requests say otherwise.
+    hub_certificate_hours : float
+        How long those are valid that users get with tokens of the hub; 0: they get none.
     rates : Rates, optional
         What each caller may use, at all doors together.
     reap_interval, refresh_interval : float
@@ -93,6 +95,7 @@ class Core:
         hub: HubOptions | None = None,
         https: HttpsOptions | None = None,
         certificate_days: float = DEFAULT_DAYS,
+        hub_certificate_hours: float = 0,
         rates: Rates | None = None,
     ) -> None:
         self.home = home
@@ -109,6 +112,7 @@ class Core:
         self._hub_door: HubDoor | None = None
         self._https = https
         self._certificate_days = certificate_days
+        self._hub_certificate_hours = hub_certificate_hours
         self._tls_door: TlsDoor | None = None
         self._refresh_interval = refresh_interval
         self._reap_interval = reap_interval
@@ -136,7 +140,13 @@ class Core:
             files=self._files,
             logs=Feeds(self._store, self._jobs, self.log),
             reach=Reach(self._attachments, self._pool, allow_shell=self._settings.allow_shell),
-            certificates=Certificates(self._store, issuer, register, self._certificate_days),
+            certificates=Certificates(
+                self._store,
+                issuer,
+                register,
+                self._certificate_days,
+                self._hub_certificate_hours,
+            ),
         )
         self._door = await unix_door(
             make_application(services), self._socket_path, allowed_uids=self._allowed_uids
@@ -208,7 +218,11 @@ class Core:
             log=self.log,
         )
         self._files = JobFiles(
-            self._store, self.home, self._settings.max_input, lambda: self._placer.replan()
+            self._store,
+            self.home,
+            self._settings.max_input,
+            lambda: self._placer.replan(),
+            max_total=self._settings.max_inputs_total,
         )
         self._placer = Placer(
             self._store,
@@ -220,6 +234,7 @@ class Core:
             wake_partition=self._partitions.wake,
             log=self.log,
             missing_inputs=self._files.missing_inputs,
+            only_queued=self._files.forget_others,
         )
         context = JobContext(
             store=self._store,
@@ -232,7 +247,11 @@ class Core:
         )
         self._reconciler = JobReconciler(context, queue, self._placer.replan)
         self._records = Records(
-            self._store, self._files.remove_files, self._settings.record_time, self.log
+            self._store,
+            self.home,
+            self._files.remove_files,
+            self._settings.record_time,
+            self.log,
         )
         self._jobs = Jobs(
             context,

@@ -66,8 +66,18 @@ class HttpsTraits(HasTraits):
         min=0.01,
         max=3650,
         help="""
-        Days that a certificate is valid when its request does not say; users get none that is
-        valid for longer.
+        Days that a certificate is valid when its request does not say. By the API none is issued
+        that is valid for longer, but to callers at the Unix socket.
+        """,
+    ).tag(config=True)
+
+    hub_certificate_hours = Float(
+        12,
+        min=0,
+        max=24 * 365,
+        help="""
+        Hours that a certificate is valid which a user got with a token of the hub (scope
+        custom:skyport:certificates). 0: tokens get none.
         """,
     ).tag(config=True)
 

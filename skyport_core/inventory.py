@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from skyport_gates.gate import Flavor, GateError, Node, Quota
 
-from .api.services import ServiceError
 from .flavors import BadCursor, Row, reason_of
 from .jobs.prospects import reservations, total
 from .model import Job, JobState, Resources
 from .offering import SiteSnapshot
+from .service import ServiceError
 from .sites import Sites, node_reason
 from .store import Store
 from .wire import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 from .confined import make_private
@@ -15,9 +16,19 @@ MARK = "complete"
 """Name of the empty file which tells that everything of a job came home."""
 
 
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def output_folder(home: Path, job_id: str) -> Path:
     """Where the logs and results of a job are kept, below the core's ``home``."""
     return home / "jobs" / job_id
+
+
+def jobs_with_files(home: Path) -> list[str]:
+    """Ids of the jobs that have a folder below the core's ``home``."""
+    folder = output_folder(home, "")
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return [name for name in names if _ID.fullmatch(name)]
 
 
 async def write_private(path: Path, data: bytes) -> None:

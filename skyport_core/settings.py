@@ -31,6 +31,9 @@ class Settings:
     keep_time: float = 14 * 86400.0
     max_output: int = 10 * 2**30
     max_input: int = 10 * 2**30
+    max_log: int = 256 * 2**20
+    max_jobs: int = 20_000
+    max_inputs_total: int = 100 * 2**30
     allow_shell: bool = True
     default_cpus: float = 1.0
     default_memory: int = 1024

@@ -19,6 +19,7 @@ if "SKYPORT_TEST_REAPER" not in os.environ:
     reaper.adopt()
 
 # Only now, since the run's identity is that of the process that runs the tests.
+import psutil
 import pytest
 
 from tests.infra import attachments, run
@@ -28,14 +29,22 @@ from tests.infra.requirements import REQUIRE_ALL
 # Emulated PCs take minutes and what "make qemu-image" prepares: only for who asks for them.
 collect_ignore_glob = [] if os.environ.get("SKYPORT_QEMU") == "1" else ["*/test_qemu*.py"]
 
+LANE_END = 60.0
+"""Seconds that an interrupted lane may take to tear down."""
+
 _LEFT = "left_behind"
 _before = pytest.StashKey[Surroundings]()
+_lanes: list[str] = []
 _found: list[str] = []
 _skipped: list[str] = []
 
 
+def _ignore(*_: object) -> None:
+    """No SIG_IGN, which programs that tests start would inherit."""
+
+
 def _stop(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _ignore)
     raise KeyboardInterrupt
 
 
@@ -48,11 +57,29 @@ def pytest_configure(config: pytest.Config) -> None:
     run.mark()
     signal.signal(signal.SIGTERM, _stop)
     if _lane_output(config) is not None:
+        signal.signal(signal.SIGINT, _ignore)  # who started the lane hears Ctrl-C, and ends it
         reaper.end_with_parent()
         return
     for line in run.sweep():
         print(f"left by an earlier run, removed: {line}")
     config.stash[_before] = Surroundings.now()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt() -> None:
+    """Let lanes tear down what they have set up; pytest-xdist would kill them soon."""
+    lanes = psutil.Process().children() if _lanes else []
+    for lane in lanes:
+        run.kill(lane.pid, signal.SIGTERM)
+    psutil.wait_procs(lanes, timeout=LANE_END)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _lane_output(config) is None:
+        return
+    if signal.getsignal(signal.SIGTERM) is _ignore:
+        os._exit(pytest.ExitCode.INTERRUPTED)  # it would wait for another order
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -93,8 +120,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_testnodeready(node: Any) -> None:
+    """A lane has begun (pytest-xdist)."""
+    _lanes.append(node.gateway.id)
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """A lane has ended (pytest-xdist)."""
+    """A lane has ended."""
     _found.extend(getattr(node, "workeroutput", {}).get(_LEFT, []))
 
 

@@ -26,6 +26,14 @@ def _results(module: str, *arguments: str) -> list[str]:
     return _RESULT.findall(done.stdout)
 
 
+def test_the_api_is_measured() -> None:
+    sizes = ("--count", "16", "--stored", "50", "--listeners", "3", "--page", "8")
+    names = _results("api", "--rounds", "1", *sizes)
+    figures = ["submit_hub", "submit_sbatch", "list_hub"]
+    watched = ["submit_watched_hub", "submit_watched_sbatch", "list_watched_hub"]
+    assert names == [f"api_{name}" for name in (*figures, *watched)]
+
+
 def test_azure_is_measured() -> None:
     names = _results("azure", "--numbers", "1", "--rounds", "1", "--pace", "0.1")
     assert names == [
@@ -45,4 +53,4 @@ def test_flavors_are_measured() -> None:
 
 def test_all_are_run_together() -> None:
     names = {benchmark.__name__.rpartition(".")[2] for benchmark in BENCHMARKS}
-    assert names == {"tunnel", "spawn", "flavors", "azure"}
+    assert names == {"tunnel", "spawn", "flavors", "azure", "api"}

@@ -3,7 +3,7 @@
 from .application import make_application
 from .doors import DoorError, HubDoor, HubOptions, UnixDoor, unix_door
 from .limits import Limits, Rates
-from .services import InfoService, JobService, ServiceError, Services, SiteService
+from .services import InfoService, JobService, Services, SiteService
 
 __all__ = [
     "DoorError",
@@ -13,7 +13,6 @@ __all__ = [
     "JobService",
     "Limits",
     "Rates",
-    "ServiceError",
     "Services",
     "SiteService",
     "UnixDoor",

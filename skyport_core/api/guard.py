@@ -16,7 +16,7 @@ from tornado.iostream import IOStream
 
 from skyport_gates.timing import in_time
 
-from .caller import Caller, Credential
+from ..caller import Caller, Credential
 
 INTERVAL = 0.4
 """Seconds between two looks at the credentials in use, so that a connection ends within one."""

@@ -13,16 +13,20 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from tornado.web import Finish, HTTPError, RequestHandler, stream_request_body
 
+from ..caller import Caller
+from ..service import ServiceError
 from ..wire import ErrorBody, ErrorView
-from .caller import Caller, Identify
+from .caller import Identify
 from .conditions import check_match, entity_tag
 from .errors import ApiError, from_query, from_validation
 from .guard import Guard
 from .limits import Limits, check_url, stays_open
 from .media import media_type, read_json
 from .operation import Operation, operation_of
+from .origin import check_origin
+from .pace import Pace
 from .queries import NoQuery, read_query
-from .services import ServiceError, Services
+from .services import Services
 from .tracing import ACCESS, make_request_id, work_for
 
 MAX_BODY = 32 * 2**20
@@ -30,6 +34,9 @@ MAX_BODY = 32 * 2**20
 
 DRAIN = 2**20
 """Bytes of the largest body that is read for nothing, of a request that is refused."""
+
+LATER = 600
+"""Seconds after which to come back when one has too much of something."""
 
 THREAD_BODY = 2**18
 """Bytes from which on a body is parsed in a thread, so that the event loop is not held up."""
@@ -79,6 +86,8 @@ class ApiBase(RequestHandler):
         if identify is None:
             raise ApiError(403, "forbidden", "This door does not know its callers.")
         check_url(self.request)
+        if self.request.method not in SAFE_METHODS:
+            check_origin(self.request)
         self.caller = await identify(self.request)
         if task is not None:
             guard: Guard = self.settings["guard"]
@@ -245,6 +254,7 @@ class ApiHandler(ApiBase):
         super().initialize(services)
         self._body = bytearray()
         self._too_large = False
+        self._pace = Pace(self.request)
 
     async def prepare(self) -> None:
         """Find out who calls; a refusal waits until a small body has come."""
@@ -272,11 +282,17 @@ class ApiHandler(ApiBase):
 
     def data_received(self, chunk: bytes) -> None:
         """Collect the body; what goes beyond the limit is read and dropped."""
+        self._pace.count(len(chunk))
         if len(self._body) + len(chunk) > MAX_BODY:
             self._too_large = True
             self._body.clear()
         if not self._too_large:
             self._body += chunk
+
+    def on_finish(self) -> None:
+        """Nothing more is waited for."""
+        super().on_finish()
+        self._pace.stop()
 
     def content_type(self, *taken: str) -> str:
         """The media type of the body, one of those ``taken``. Raises ApiError 415."""
@@ -284,6 +300,7 @@ class ApiHandler(ApiBase):
 
     def body(self) -> bytes:
         """The request's body. Raises ApiError 413 if it was too large."""
+        self._pace.stop()
         if self._too_large:
             limit = MAX_BODY // 2**20
             raise ApiError(413, "too_large", f"The body is larger than {limit} MiB.")
@@ -334,7 +351,8 @@ def _answer(error: object, status: int, request_id: str, path: str) -> ApiError:
     if isinstance(error, ApiError):
         return error
     if isinstance(error, ServiceError):
-        return ApiError(error.status, error.code, error.message, error.field)
+        later = {"Retry-After": str(LATER)} if error.status == 429 else None
+        return ApiError(error.status, error.code, error.message, error.field, headers=later)
     if status == 405:
         return ApiError(405, "method_not_allowed", f"{path} does not take this method.")
     if status < 500:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tornado.httputil import HTTPServerRequest
 
-from .caller import Caller
+from ..caller import Caller
 from .errors import ApiError
 from .operation import Operation
 
@@ -28,6 +28,9 @@ KEPT = 1000
 """Callers that are remembered before those who have been quiet are forgotten."""
 
 EVENT_STREAM = "text/event-stream"
+
+BYTES = "application/octet-stream"
+"""Bodies and answers of any length."""
 
 _NO = frozenset({"false", "0", "no", "off"})
 
@@ -144,7 +147,7 @@ def check_url(request: HTTPServerRequest) -> None:
 
 
 def stays_open(operation: Operation | None, follow: str | None) -> bool:
-    """Whether an answer lasts until its reader has enough.
+    """Whether a request lasts as long as its client likes: streams, and files either way.
 
     Parameters
     ----------
@@ -156,7 +159,7 @@ def stays_open(operation: Operation | None, follow: str | None) -> bool:
     if operation is None:
         return False
     wanted = None if follow is None else follow.lower() not in _NO
-    if operation.websocket:
+    if operation.websocket or BYTES in (*operation.bodies, *operation.answers.values()):
         return True
     if EVENT_STREAM in operation.answers.values():
         return wanted is not False

@@ -15,12 +15,16 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def media_type(given: str | None, *taken: str) -> str:
-    """Which of the media types that are ``taken`` a body has; without a word, the first.
+    """Which of the media types that are ``taken`` a body has.
 
-    Raises ApiError 415 for any other, and for text that is not UTF-8.
+    Raises ApiError 415 for any other, for none, and for text that is not UTF-8. A page of another
+    site can have a browser send a body without a type, and no JSON that says what it is.
     """
     if given is None:
-        return taken[0]
+        message = f"Content-Type is missing: must be {' or '.join(taken)}"
+        raise ApiError(415, "unsupported_media_type", message, "Content-Type")
+    if given in taken:
+        return given
     header = Message()
     header["Content-Type"] = re.sub(r"[^\x20-\x7e]", "?", given)
     charset = str(header.get_param("charset", "utf-8")).lower()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from typing import Protocol
 
-from .caller import Caller
+from ..caller import Caller
 from .errors import ApiError
 
 ANY_PORT = "*"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..caller import Caller
 from ..model import Job
+from ..pki import Signing
+from ..service import OpenFile, Piped
 from ..store import Store
 from ..wire import (
     CertificateIssued,
@@ -30,37 +32,6 @@ from ..wire import (
     SiteView,
     TunnelView,
 )
-from .caller import Caller
-
-
-class ServiceError(Exception):
-    """A refusal that the caller should read.
-
-    Parameters
-    ----------
-    message : str
-        What was refused, why, and what to do; shown to the caller as it is.
-    code : str
-        A word for programs.
-    status : int
-        HTTP status of the answer: 503 for what may work later, 422 for what the request asks.
-    field : str, optional
-        Path of the request's field that is at fault, such as ``site``.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str = "unavailable",
-        status: int = 503,
-        field: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.status = status
-        self.field = field
 
 
 class JobService(Protocol):
@@ -119,19 +90,17 @@ class JobService(Protocol):
         ``store.Different`` when the job is not ``owner``'s; None may end anybody's.
         """
 
+    async def cancel_array(self, array_id: str, owner: str | None) -> bool:
+        """Have all jobs of an array end, at once or not at all; idempotent.
+
+        False when ``owner`` (None: anybody) has no job of such an array.
+        """
+
     async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:
         """At most ``limit`` bytes of ``stdout``, ``stderr`` or ``boot`` of a job, from ``offset``.
 
         Empty when there is no more, or nothing yet.
         """
-
-
-@dataclass(frozen=True)
-class OpenFile:
-    """A regular file at the core that is open to be read; who has it closes ``descriptor``."""
-
-    descriptor: int
-    status: os.stat_result
 
 
 class InputUpload(Protocol):
@@ -185,28 +154,6 @@ class FollowService(Protocol):
 
         A job that goes back to the queue writes anew: its next attempt follows from its first byte.
         """
-
-
-class Piped(Protocol):
-    """A program on a node, or a connection to a port there."""
-
-    async def read(self) -> tuple[int, bytes]:
-        """What comes next, and from which stream (1, 2); waits for it. Empty: all have ended."""
-
-    async def write(self, data: bytes) -> None:
-        """Send; returns once there is room for what comes next."""
-
-    async def write_eof(self) -> None:
-        """Nothing more will be sent."""
-
-    def resize(self, columns: int, rows: int) -> None:
-        """The terminal has another size now."""
-
-    async def end(self) -> tuple[int | None, str | None]:
-        """Exit status, and the signal that ended the program; waits for it."""
-
-    def close(self) -> None:
-        """Hang up, whatever is under way."""
 
 
 class ReachService(Protocol):
@@ -272,12 +219,18 @@ class CertificateService(Protocol):
         """Those of a user (None: all of everybody), the newest first."""
 
     async def sign(
-        self, name: str, request: CertificateRequest, *, limited: bool
+        self, own: str, request: CertificateRequest, signing: Signing
     ) -> CertificateIssued:
-        """A certificate for ``name``; for a user (``limited``) not longer than by default."""
+        """A certificate for what the request names, else for the caller, whose name is ``own``.
+
+        Raises ServiceError 403, 409 or 422 for what the right of ``signing`` does not cover.
+        """
 
     async def revoke(self, serial: str, owner: str | None, reason: str) -> CertificateView | None:
-        """Accept a certificate no longer; None if ``owner`` (None: anybody) has none such."""
+        """Accept a certificate no longer, nor those that were asked for with it.
+
+        None if ``owner`` (None: anybody) has none such.
+        """
 
 
 class InfoService(Protocol):

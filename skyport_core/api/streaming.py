@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from tornado.iostream import StreamClosedError
 
+from . import pace
 from .handler import ApiBase
 
 T = TypeVar("T")
@@ -27,19 +28,26 @@ class Streaming(ApiBase):
     async def send(self, data: bytes | str) -> None:
         """Write, and wait until the client took it, so that a slow one is not buffered for.
 
-        Raises StreamClosedError when it has left.
+        Raises StreamClosedError when it has left, or takes nothing for too long.
         """
         if self._leaving().done():
             raise StreamClosedError
         self.write(data)
-        await self.or_gone(_finished(self.flush()))
+        await self.or_gone(_finished(self.flush()), pace.WINDOW)
 
-    async def or_gone(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``. Raises StreamClosedError as soon as the client has left."""
+    async def or_gone(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """The result of ``work``. Raises StreamClosedError as soon as the client has left.
+
+        After ``timeout`` seconds it is made to leave.
+        """
         task, gone = asyncio.ensure_future(work), self._leaving()
         try:
             either: set[asyncio.Future[Any]] = {task, gone}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                either, return_when=asyncio.FIRST_COMPLETED, timeout=timeout
+            )
+            if not done:
+                pace.hang_up(self.request)
             if not task.done():
                 raise StreamClosedError
             return task.result()

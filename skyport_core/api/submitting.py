@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+from ..caller import Caller
 from ..jobscript import ScriptError, complete
 from ..model import Job
 from ..store import Different, Tombstoned
 from ..wire import JobRequest, OfferRequest
-from .caller import Caller
 from .errors import ApiError
 from .rights import check_rights
 from .services import Services

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from ..client import CoreClient, FileTrouble, HttpsEndpoint, write_secretly
 from ..model import CertificateKind
@@ -49,11 +50,12 @@ async def list_certificates(client: CoreClient, as_json: bool) -> None:
             view.name,
             clock(view.issued_at),
             clock(view.expires_at),
+            view.issued_by,
             f"revoked {clock(view.revoked_at)}" if view.revoked_at else "",
         )
         for view in answer.certificates
     ]
-    columns = ("SERIAL", "KIND", "NAME", "ISSUED", "EXPIRES", "NOTE")
+    columns = ("SERIAL", "KIND", "NAME", "ISSUED", "EXPIRES", "BY", "NOTE")
     return print_table(columns, rows, "No certificates were issued.")
 
 
@@ -65,7 +67,9 @@ async def renew(client: CoreClient, as_json: bool, days: int | None) -> None:
     endpoint = client.endpoint
     if not isinstance(endpoint, HttpsEndpoint):
         raise click.UsageError(_NO_CERTIFICATE)
-    issued = await client.renew_certificate(endpoint.certificate, endpoint.key, days=days)
+    issued = await client.renew_certificate(
+        endpoint.certificate, endpoint.key, kind=_kind(endpoint), days=days
+    )
     if as_json:
         return print_json(issued.certificate)
     until = clock(issued.certificate.expires_at)
@@ -112,13 +116,26 @@ def _https(target: Target) -> HttpsEndpoint:
     return endpoint
 
 
-def _view(where: HttpsEndpoint) -> dict[str, Any]:
+def _kind(where: HttpsEndpoint) -> CertificateKind:
+    """What the holder of a certificate is, so that no admin's is replaced by a user's."""
+    unit = _certificate(where).subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
     try:
-        certificate = x509.load_pem_x509_certificate(where.certificate.read_bytes())
+        return CertificateKind(unit[0].value)
+    except (IndexError, ValueError):
+        return CertificateKind.USER
+
+
+def _certificate(where: HttpsEndpoint) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(where.certificate.read_bytes())
     except OSError as error:
         raise FileTrouble(where.certificate, error) from error
     except ValueError:
         raise FileTrouble(where.certificate, OSError(0, "it is no certificate in PEM")) from None
+
+
+def _view(where: HttpsEndpoint) -> dict[str, Any]:
+    certificate = _certificate(where)
     left = certificate.not_valid_after_utc - dt.datetime.now(dt.timezone.utc)
     return {
         "certificate": str(where.certificate),

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..accounts import UnknownAccount, sites_of
-from ..api.caller import Caller
-from ..api.services import ServiceError
+from ..caller import Caller
 from ..model import Dependency, JobSpec, array_tasks
+from ..service import ServiceError
 from ..settings import Settings
 from ..store import Store
 from ..wire import JobRequest
+from .environment import OWN_NAMES, OWN_PREFIX
+from .shares import LiveJobs
 
-MAX_ARRAY_SECRETS = 2**26
-"""Characters of files and environment that all jobs of one array may have together."""
+MAX_ARRAY = 2**26
+"""Bytes that the jobs of one array may take in the database together."""
 
 
 class Admission:
@@ -29,6 +31,7 @@ class Admission:
         self._store = store
         self._settings = settings
         self._sites = sites
+        self._live = LiveJobs(store, settings.max_jobs)
 
     async def check(self, owner: str, spec: JobSpec, by: Caller | None) -> None:
         """Check what a job asks for; ``by`` is who asks, None the core itself."""
@@ -39,9 +42,26 @@ class Admission:
             )
         self._check_account(owner, spec, by)
         self._check_storages(spec)
+        self._check_workdir(spec)
+        check_names(spec)
         self.check_walltime(spec.walltime, by)
         if spec.dependencies:
             await self._check_dependencies(owner, spec.dependencies, by)
+
+    async def count(self, owner: str, request: JobRequest, by: Caller | None) -> int:
+        """Count the jobs that a submission makes; how many were counted.
+
+        Raises ServiceError 409 when the owner would have too many; admins may have any number.
+        """
+        if by is None or by.admin:
+            return 0
+        count = tasks_of(request)
+        await self._live.add(owner, count)
+        return count
+
+    def discount(self, owner: str, count: int) -> None:
+        """Take jobs back that were counted but not made."""
+        self._live.change(owner, -count)
 
     def walltime(self, asked: int | None, by: Caller | None) -> int | None:
         """The walltime of a job that may not run for ever."""
@@ -77,32 +97,64 @@ class Admission:
             message = f"There is no storage {unknown[0]!r}; allowed: {known}"
             raise _refusal("unknown_storage", message, "storages")
 
+    def _check_workdir(self, spec: JobSpec) -> None:
+        boxed = spec.container is not None and self._settings.container_engine != "none"
+        if boxed and ":" in spec.workdir:
+            message = "workdir: a container cannot be shown a folder whose path has a colon"
+            raise _refusal("invalid", message, "workdir")
+
     async def _check_dependencies(
         self, owner: str, dependencies: Collection[Dependency], by: Caller | None
     ) -> None:
-        known = await self._store.some_jobs({dependency.job for dependency in dependencies})
+        known = await self._store.tallies({dependency.job for dependency in dependencies})
         anybodys = by is None or by.admin
         for number, dependency in enumerate(dependencies):
-            job = known.get(dependency.job)
-            if job is None or not (anybodys or job.owner == owner):
+            found = known.get(dependency.job)
+            if found is None or not (anybodys or found.owner == owner):
                 message = f"dependencies.{number}.job: there is no job {dependency.job}"
                 raise _refusal("invalid", message, f"dependencies.{number}.job")
 
 
 def check_array(request: JobRequest) -> None:
-    """Refuse an array whose jobs would have too many secrets together."""
+    """Refuse an array whose jobs would be too large together: each is stored with all it has."""
     if request.array is None:
         return
-    size = sum(len(file.content) for file in request.files)
-    for values in (request.environment, request.environment_templates):
-        size += sum(len(name) + len(value) for name, value in values.items())
-    count = len(array_tasks(request.array).indices)
-    if size * count > MAX_ARRAY_SECRETS:
+    size = len(request.model_dump_json(exclude={"script"}, exclude_defaults=True).encode())
+    count = tasks_of(request)
+    if size * count > MAX_ARRAY:
         message = (
-            f"files: {size} characters of files and environment for each of {count} jobs are too "
-            f"many; all together must be at most {MAX_ARRAY_SECRETS}. Upload inputs instead."
+            f"array: {size} bytes of variables, environment, files and the rest for each of "
+            f"{count} jobs are too many; all together must be at most {MAX_ARRAY}. Upload inputs, "
+            "or have fewer jobs."
         )
-        raise _refusal("too_large", message, "files")
+        raise _refusal("too_large", message, "array")
+
+
+def check_names(spec: JobSpec) -> None:
+    """Refuse names that are the core's own: of variables, and of files beside a script."""
+    given = {"variables": spec.variables}
+    if isinstance(spec, JobRequest):
+        given["environment"] = spec.environment
+        given["environment_templates"] = spec.environment_templates
+    for field, values in given.items():
+        taken = next((name for name in values if name.startswith(OWN_PREFIX)), None)
+        if taken is not None:
+            message = f"{field}: names that begin with {OWN_PREFIX} are Sky Port's: {taken!r}"
+            raise _refusal("invalid", message, f"{field}.{taken}")
+    if not isinstance(spec, JobRequest) or spec.script is None:
+        return
+    for number, file in enumerate(spec.files):
+        if file.path.partition("/")[0] in OWN_NAMES:
+            message = (
+                f"files.{number}.path: {file.path!r} is the name of something of the job's own; "
+                f"choose one that does not begin with {', '.join(sorted(OWN_NAMES))}"
+            )
+            raise _refusal("name_taken", message, f"files.{number}.path")
+
+
+def tasks_of(request: JobRequest) -> int:
+    """How many jobs a submission makes."""
+    return 1 if request.array is None else len(array_tasks(request.array).indices)
 
 
 def _unlimited(by: Caller | None) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..model import Condition, Dependency, Job, JobState
+from ..model import Condition, Dependency
+from ..store import Tally
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Never:
     reason: str
 
 
+Verdict = Waits | Never | None
+"""None: nothing is waited for."""
+
 WORDS = {
     Condition.AFTER: "has started",
     Condition.AFTER_ANY: "has ended",
@@ -30,46 +34,55 @@ WORDS = {
 }
 
 
-def judge(
-    dependencies: Sequence[Dependency], known: Mapping[str, Sequence[Job]]
-) -> Waits | Never | None:
-    """What the jobs that another waits for mean for it; None: it may start.
+class Judge:
+    """Tells what other jobs mean for those that wait for them.
+
+    Thousands may wait for one and the same: each condition is looked at once.
 
     Parameters
     ----------
-    dependencies
-        What it waits for.
-    known
-        The jobs that each id stands for: one, or all those of an array; none for one whose record
-        was deleted, which happens to jobs that have ended only.
+    tallies
+        The jobs that each id stands for. None for one whose record was deleted, which happens
+        to jobs that have ended only, and not while a job that has not ended depends on them.
     """
-    waits = None
-    for dependency in dependencies:
-        verdict = _judge(dependency, known.get(dependency.job, ()))
-        if isinstance(verdict, Never):
-            return verdict
-        waits = waits or verdict
-    return waits
+
+    def __init__(self, tallies: Mapping[str, Tally]) -> None:
+        self._tallies = tallies
+        self._known: dict[tuple[str, Condition], Verdict] = {}
+
+    def verdict(self, dependencies: Sequence[Dependency]) -> Verdict:
+        """What the jobs that another waits for mean for it; None: it may start."""
+        waits = None
+        for dependency in dependencies:
+            key = (dependency.job, dependency.when)
+            if key not in self._known:
+                self._known[key] = _verdict(*key, self._tallies.get(dependency.job))
+            verdict = self._known[key]
+            if isinstance(verdict, Never):
+                return verdict
+            waits = waits or verdict
+        return waits
 
 
-def _judge(dependency: Dependency, jobs: Sequence[Job]) -> Waits | Never | None:
-    if dependency.when is Condition.AFTER:
-        open_jobs = [job for job in jobs if not (job.state.final or job.started_at is not None)]
-    else:
-        open_jobs = [job for job in jobs if not job.state.final]
-    if dependency.when is Condition.AFTER_OK:
-        bad = next((job for job in jobs if _failed(job)), None)
-        if bad is not None:
-            ended = bad.state.value
-            return Never(f"Job {bad.id}, which must have finished first, is {ended}")
-    if open_jobs:
-        return Waits(f"Waits until job {open_jobs[0].id} {WORDS[dependency.when]}")
-    if not jobs and dependency.when in (Condition.AFTER_OK, Condition.AFTER_NOT_OK):
-        return Never(f"The record of job {dependency.job} was deleted, so its end is not known")
-    if dependency.when is Condition.AFTER_NOT_OK and not any(_failed(job) for job in jobs):
-        return Never(f"Job {dependency.job}, which must have failed first, is FINISHED")
+def _verdict(name: str, when: Condition, tally: Tally | None) -> Verdict:
+    if tally is None:
+        if when in (Condition.AFTER_OK, Condition.AFTER_NOT_OK):
+            return Never(f"The record of job {name} was deleted, so its end is not known")
+        return None
+    bad = tally.failed + tally.cancelled
+    what = f"{'Array' if tally.array else 'Job'} {name}"
+    if when is Condition.AFTER_OK and bad:
+        return Never(f"{what}, which must have finished first, {_ended_badly(tally)}")
+    if tally.unstarted if when is Condition.AFTER else tally.live:
+        # Of an array never the job that is next: each end of one would be news to all that wait.
+        return Waits(f"Waits until {what[0].lower()}{what[1:]} {WORDS[when]}")
+    if when is Condition.AFTER_NOT_OK and not bad:
+        return Never(f"{what}, which must have failed first, is FINISHED")
     return None
 
 
-def _failed(job: Job) -> bool:
-    return job.state in (JobState.FAILED, JobState.CANCELLED)
+def _ended_badly(tally: Tally) -> str:
+    if not tally.array:
+        return "is FAILED" if tally.failed else "is CANCELLED"
+    counts = ((tally.failed, "failed"), (tally.cancelled, "cancelled"))
+    return f"has {' and '.join(f'{count} {word} jobs' for count, word in counts if count)}"

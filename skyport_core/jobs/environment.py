@@ -25,6 +25,12 @@ TOOLS = "bin"
 OWN_NAMES = frozenset({SCRIPT, TOOLS, OWN_FOLDER, "nodes"})
 """What of the job's folder is the core's, so that no file given with the job may be called so."""
 
+OWN_PREFIX = "SKYPORT_"
+"""How the names of the core's own variables begin, which no job can be given."""
+
+MAX_TASKS = 10**6
+"""Tasks that a job may tell its programs of."""
+
 
 def workdir_of(job: Job) -> str:
     """The working directory, relative to the login's home unless it is absolute.
@@ -74,8 +80,9 @@ def job_environment(job: Job, secrets: JobSecrets, place: Place) -> dict[str, st
         for placeholder, actual in places.items():
             value = value.replace(placeholder, actual)
         environment[variable] = value
-    environment |= _own_words(job, place)
-    return environment
+    # The job's id marks its processes, and no name here may mean something else than it says.
+    given = {name: value for name, value in environment.items() if not name.startswith(OWN_PREFIX)}
+    return given | dict(_own_words(job, place))
 
 
 def _placeholders(job: Job, place: Place) -> dict[str, str]:
@@ -134,7 +141,8 @@ def _slurm_words(job: Job, place: Place) -> Iterator[tuple[str, str]]:
     held = job.reserved or Resources()
     cpus = max(1, int(held.cpus))
     given = job.spec.variables.get("SLURM_NTASKS", "")
-    tasks = int(given) if given.isdecimal() and int(given) > 0 else 1
+    known = given.isascii() and given.isdecimal() and len(given) < 10
+    tasks = min(int(given), MAX_TASKS) if known and int(given) > 0 else 1
     names = ",".join(name for name, _ in place.nodes)
     yield "SLURM_JOB_ID", job.id
     yield "SLURM_JOBID", job.id
@@ -150,7 +158,7 @@ def _slurm_words(job: Job, place: Place) -> Iterator[tuple[str, str]]:
     yield "SLURMD_NODENAME", job.node or ""
     yield "SLURM_NTASKS", str(tasks)
     yield "SLURM_NPROCS", str(tasks)
-    yield "SLURM_CPUS_PER_TASK", str(max(1, cpus * len(place.nodes) // tasks))
+    yield "SLURM_CPUS_PER_TASK", str(max(1, min(cpus, cpus * len(place.nodes) // tasks)))
     yield "SLURM_CPUS_ON_NODE", str(cpus)
     yield "SLURM_MEM_PER_NODE", str(held.memory)
     if held.gpus:

@@ -14,21 +14,25 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ..api.services import OpenFile, ServiceError
-from ..confined import find_file, make_private, move_in, open_file, remove_file, walk_files
-from ..model import Job, JobState
+from ..confined import (
+    find_file,
+    make_private,
+    move_in,
+    move_out,
+    open_file,
+    remove_file,
+    walk_files,
+)
+from ..model import EventDraft, Job
 from ..outputs import INPUTS, MARK, OUTPUTS, UPLOADS, output_folder
-from ..ssh.errors import StagingRefused
-from ..store import Store
+from ..service import OpenFile, ServiceError
+from ..store import Conflict, Store
 from ..wire import FileList, FileView
-
-if TYPE_CHECKING:
-    from .attachment import Attachment
-    from .context import JobContext
+from .inputs import check_named, check_waiting, missing_files
+from .shares import InputTotals
 
 BATCH = 2**20
 """Bytes that are gathered before they are written, in a thread."""
@@ -50,18 +54,29 @@ class JobFiles:
         Bytes that all inputs of one job may have together.
     replan
         Called when the last input of a job has arrived.
+    max_total
+        Bytes that the inputs of all jobs of an owner may have together; 0: any number.
     """
 
     def __init__(
-        self, store: Store, home: Path, max_input: int, replan: Callable[[], None]
+        self,
+        store: Store,
+        home: Path,
+        max_input: int,
+        replan: Callable[[], None],
+        *,
+        max_total: int = 0,
     ) -> None:
         self.max_input = max_input
+        self._max_total = max_total
+        self._totals = InputTotals(store, home)
         self._store = store
         self._home = home
         self._replan = replan
         self._missing: dict[str, tuple[str, ...]] = {}
         self._changes = 0
         self._uploads: set[Upload] = set()
+        self._aside: set[Path] = set()
 
     # -- what the queue asks -------------------------------------------------------------------
 
@@ -91,6 +106,11 @@ class JobFiles:
         """The job left the queue for good: its inputs need not be remembered any more."""
         self._missing.pop(job_id, None)
 
+    def forget_others(self, queue: Collection[str]) -> None:
+        """Remember nothing of jobs that are not in the queue."""
+        for job_id in self._missing.keys() - queue:
+            del self._missing[job_id]
+
     # -- what terminals ask --------------------------------------------------------------------
 
     async def files(self, job: Job) -> FileList:
@@ -114,21 +134,33 @@ class JobFiles:
         ServiceError
             404: no input of the job; 409: the job waits for none any more; 413: too large.
         """
-        _check_waiting(job)
-        _check_named(job, path)
+        check_waiting(job)
+        check_named(job, path)
         upload = Upload(self, job, path, mode, size or 0)
         upload.beside = await asyncio.to_thread(self._taken, job, path)
+        if self._max_total:
+            upload.elsewhere = await self._totals.beside(job)
+            if self._over_total(upload):
+                upload.elsewhere = await self._totals.beside(job, fresh=True)
         self._check_room(upload)
         self._uploads.add(upload)
         return upload
 
     async def remove_input(self, job: Job, path: str) -> None:
-        """Remove an input, which the job then waits for. ServiceError as :meth:`upload`."""
-        _check_waiting(job)
-        _check_named(job, path)
-        await asyncio.to_thread(remove_file, self._folder(job.id) / INPUTS, path)
-        self._changes += 1
-        self._missing.pop(job.id, None)
+        """Remove an input, which the job then waits for. ServiceError as :meth:`upload`.
+
+        The file is back when the job has got a place meanwhile.
+        """
+        check_waiting(job)
+        check_named(job, path)
+        folder = self._folder(job.id)
+        aside = folder / UPLOADS / uuid.uuid4().hex
+        self._aside.add(aside)
+        try:
+            if await asyncio.to_thread(_put_aside, folder / INPUTS, path, aside):
+                await self._removed(job.id, path, aside)
+        finally:
+            self._aside.discard(aside)
         self._replan()
 
     async def open_input(self, job: Job, path: str) -> OpenFile:
@@ -140,6 +172,35 @@ class JobFiles:
         return await self._open(job, OUTPUTS, path)
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _misses(self, job_id: str) -> None:
+        """What was known of the job's inputs holds no more."""
+        self._changes += 1
+        self._missing.pop(job_id, None)
+
+    async def _removed(self, job_id: str, path: str, aside: Path) -> None:
+        """Let an input that was put aside go, if its job still waits."""
+        self._misses(job_id)
+        try:
+            await self._tell_removed(job_id, path)
+        except BaseException:
+            folder = self._folder(job_id) / INPUTS
+            await asyncio.to_thread(move_in, aside, folder, path)
+            self._misses(job_id)
+            raise
+        await asyncio.to_thread(aside.unlink)
+
+    async def _tell_removed(self, job_id: str, path: str) -> None:
+        """Change the job, so that no plan which counted on the input is carried out."""
+        event = EventDraft(f"Input file {path} was removed", reason="input_removed")
+        while True:
+            job = await self._store.get_job(job_id)
+            if job is None:
+                raise ServiceError("The job was deleted.", code="deleted", status=410)
+            check_waiting(job)
+            with contextlib.suppress(Conflict):
+                await self._store.update_job(job, event)
+                return
 
     async def _open(self, job: Job, kind: str, path: str) -> OpenFile:
         try:
@@ -173,7 +234,7 @@ class JobFiles:
     def _taken(self, job: Job, path: str) -> int:
         """Bytes of the job's other inputs; what earlier uploads left behind is removed."""
         folder = self._folder(job.id)
-        active = {upload.draft for upload in self._uploads}
+        active = {upload.draft for upload in self._uploads} | self._aside
         for name, _ in list(walk_files(folder / UPLOADS)):
             if folder / UPLOADS / name not in active:
                 remove_file(folder / UPLOADS, name)
@@ -184,10 +245,19 @@ class JobFiles:
         """Refuse what goes beyond ``max_input`` together with what is there and on its way."""
         others = sum(other.reserved for other in self._beside(upload))
         if upload.reserved + upload.beside + others > self.max_input:
-            size = self.max_input
-            shown = f"{size / 2**20:g} MiB" if size >= 2**20 else f"{size} bytes"
-            message = f"The inputs of one job may have {shown} together."
+            message = f"The inputs of one job may have {_shown(self.max_input)} together."
             raise ServiceError(message, code="too_large", status=413)
+        if self._over_total(upload):
+            message = (
+                f"The inputs of all jobs of {upload.job.owner} that have not ended may have "
+                f"{_shown(self._max_total)} together. Wait until some have ended."
+            )
+            raise ServiceError(message, code="too_large", status=413)
+
+    def _over_total(self, upload: Upload) -> bool:
+        coming = sum(each.reserved for each in self._uploads if each.job.owner == upload.job.owner)
+        coming += upload.reserved if upload not in self._uploads else 0
+        return 0 < self._max_total < coming + upload.beside + upload.elsewhere
 
     def _beside(self, upload: Upload) -> list[Upload]:
         """The other uploads of the same job."""
@@ -199,7 +269,7 @@ class JobFiles:
         job = await self._store.get_job(upload.job.id)
         if job is None:
             raise ServiceError("The job was deleted.", code="deleted", status=410)
-        _check_waiting(job)
+        check_waiting(job)
         folder = self._folder(job.id) / INPUTS
         try:
             view, new = await asyncio.to_thread(_place, draft, folder, upload.path, upload.mode)
@@ -207,6 +277,7 @@ class JobFiles:
             raise _explained(error, upload.path) from error
         for other in self._beside(upload):
             other.beside += view.size
+        self._totals.add(job, view.size)
         self._changes += 1
         known = self._missing.get(job.id)
         if known is not None:
@@ -230,6 +301,7 @@ class Upload:
         self.mode = mode
         self.reserved = size
         self.beside = 0
+        self.elsewhere = 0
         self.draft = files._folder(job.id) / UPLOADS / uuid.uuid4().hex
         self._files = files
         self._size = 0
@@ -307,54 +379,6 @@ class Upload:
             os.close(descriptor)
 
 
-async def bring_inputs(job: Job, context: JobContext, attachment: Attachment, workdir: str) -> None:
-    """Bring the uploaded files into the job's working directory on its node.
-
-    Each appears whole or not at all, with its mode; done again, it is the same.
-
-    Parameters
-    ----------
-    workdir
-        As in the job's :class:`~skyport_core.ssh.runner.RunSpec`.
-
-    Raises
-    ------
-    StagingFailed
-        An input is gone from the core, or a folder of its name leads elsewhere on the node.
-    """
-    if not job.spec.inputs:
-        return
-    folder = context.outputs(job.id)
-    missing = await asyncio.to_thread(missing_files, folder, job)
-    if missing:
-        raise StagingRefused(
-            f"The input {missing[0]!r} is not at the core any more.",
-            reason="input_missing",
-            hint="Submit the job again and upload its inputs.",
-        )
-    await attachment.runner.restore(folder / INPUTS, workdir=workdir)
-
-
-def missing_files(folder: Path, job: Job) -> tuple[str, ...]:
-    """The job's inputs that are not in its ``folder`` at the core."""
-    inputs = folder / INPUTS
-    return tuple(name for name in job.spec.inputs if find_file(inputs, name) is None)
-
-
-def _check_waiting(job: Job) -> None:
-    if job.state is not JobState.QUEUED or job.target is not JobState.RUNNING:
-        message = f"Job {job.id} is {job.state.value}: its inputs can change while it is QUEUED."
-        raise ServiceError(message, code="not_queued", status=409)
-
-
-def _check_named(job: Job, path: str) -> None:
-    if path not in job.spec.inputs:
-        known = ", ".join(job.spec.inputs[:10]) or "none"
-        more = f" and {len(job.spec.inputs) - 10} more" if len(job.spec.inputs) > 10 else ""
-        message = f"{path[:200]!r} is no input of job {job.id}; its inputs are: {known}{more}"
-        raise ServiceError(message, code="unknown_input", status=404, field="path")
-
-
 def _place(draft: Path, folder: Path, path: str, mode: int) -> tuple[FileView, bool]:
     new = find_file(folder, path) is None
     # The core itself must be able to read it, to bring it to the node.
@@ -371,6 +395,11 @@ def _place(draft: Path, folder: Path, path: str, mode: int) -> tuple[FileView, b
     return view, new
 
 
+def _put_aside(root: Path, path: str, aside: Path) -> bool:
+    make_private(aside.parent)
+    return move_out(root, path, aside)
+
+
 def _open(root: Path, path: str) -> OpenFile:
     descriptor = open_file(root, path)
     return OpenFile(descriptor, os.fstat(descriptor))
@@ -383,6 +412,10 @@ def _explained(error: OSError, path: str) -> ServiceError:
         message = f"{path[:200]!r} cannot be the name of a file here: {error.strerror}"
         return ServiceError(message, code="invalid", status=422, field="path")
     raise error
+
+
+def _shown(size: int) -> str:
+    return f"{size / 2**20:g} MiB" if size >= 2**20 else f"{size} bytes"
 
 
 def _is_draft(name: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..model import Failure, Job, JobState, PartitionRecord, PartitionState, Resources
@@ -36,8 +37,26 @@ class Refuse:
 Verdict = Take | Wait | Refuse
 
 
+Machine = tuple[str, "str | None"]
+"""Owner and name of a machine that is kept."""
+
+
+def machine_of(job: Job) -> Machine:
+    """The machine that a job names."""
+    return job.owner, job.spec.keep
+
+
+def rivals_of(jobs: Iterable[Job]) -> Mapping[Machine, Sequence[Job]]:
+    """Those of the jobs that name a machine, by the machine."""
+    found: dict[Machine, list[Job]] = {}
+    for job in jobs:
+        if job.spec.keep is not None:
+            found.setdefault(machine_of(job), []).append(job)
+    return found
+
+
 async def kept_partition(
-    job: Job, need: Resources, jobs: Sequence[Job], store: Store, sites: Sites
+    job: Job, need: Resources, rivals: Sequence[Job], store: Store, sites: Sites
 ) -> Verdict | None:
     """What the machine that a job names means for it; None when it is to be made.
 
@@ -47,8 +66,8 @@ async def kept_partition(
         A queued job whose specification has ``keep``.
     need : Resources
         What it reserves.
-    jobs : sequence of Job
-        All jobs that have not ended.
+    rivals : sequence of Job
+        The jobs that name the same machine and have a place, or could be placed now.
     """
     records = await store.list_partitions(active=True, owner=job.owner, keep=job.spec.keep)
     usable = [
@@ -62,9 +81,9 @@ async def kept_partition(
         other = await _other_wish(job, need, record, store, sites)
         if other:
             return Refuse(_refusal(job, record, other))
-    rivals = [rival for rival in jobs if _comes_before(rival, job)]
+    rivals = [rival for rival in rivals if _comes_before(rival, job)]
     if rivals:
-        holder = min(rivals, key=lambda rival: (rival.state is JobState.QUEUED, rival.created_at))
+        holder = min(rivals, key=lambda rival: (rival.state is JobState.QUEUED, *_rank(rival)))
         reason = f"Machine {job.spec.keep!r} is in use by job {holder.id}"
         return Wait(reason, sum(rival.state is JobState.QUEUED for rival in rivals))
     if record is None:
@@ -89,12 +108,12 @@ def _comes_before(rival: Job, job: Job) -> bool:
     """Whether another job has the machine, or is to have it first."""
     if rival.id == job.id or rival.state.final:
         return False
-    if (rival.owner, rival.spec.keep) != (job.owner, job.spec.keep):
-        return False
-    if rival.state is not JobState.QUEUED:
-        return True
-    wanted = rival.target is JobState.RUNNING
-    return wanted and (rival.created_at, rival.id) < (job.created_at, job.id)
+    return rival.state is not JobState.QUEUED or _rank(rival) < _rank(job)
+
+
+def _rank(job: Job) -> tuple[dt.datetime, int, str]:
+    """Where a job stands in the queue."""
+    return job.created_at, job.array_index or 0, job.id
 
 
 async def _other_wish(

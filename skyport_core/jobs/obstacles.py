@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..accounts import UnknownAccount
@@ -12,8 +12,8 @@ from ..model import Failure, Job, JobState, PartitionRecord
 from ..scheduling import Impossible, Waiting
 from ..store import Store
 from ..unhurried import unhurried
-from .dependencies import Never, judge
-from .keeping import Refuse, Take, Wait, kept_partition
+from .dependencies import Judge, Never
+from .keeping import Refuse, Take, Wait, kept_partition, machine_of, rivals_of
 from .prospects import Prospects
 
 MissingInputs = Callable[[Job], Awaitable[Sequence[str]]]
@@ -57,6 +57,8 @@ class Obstacles:
     ----------
     input_timeout : float
         Seconds that a job waits for its inputs.
+    only_queued : callable, optional
+        Called with the ids of the jobs in the queue: nobody asks for inputs of others.
     """
 
     def __init__(
@@ -65,20 +67,26 @@ class Obstacles:
         prospects: Prospects,
         missing_inputs: MissingInputs,
         input_timeout: float,
+        only_queued: Callable[[Collection[str]], None] | None = None,
     ) -> None:
         self._store = store
         self._prospects = prospects
         self._missing_inputs = missing_inputs
+        self._only_queued = only_queued
         self._input_timeout = dt.timedelta(seconds=input_timeout)
 
     async def sort(self, jobs: Sequence[Job], now: dt.datetime) -> Sorted:
         """What becomes of each job that is in the queue among all that have not ended."""
         queue = [job for job in jobs if job.state is JobState.QUEUED and not job.target.final]
-        known = await self.awaited(queue, jobs)
+        if self._only_queued is not None:
+            self._only_queued({job.id for job in queue})
+        judge = await self._judge(queue)
         found = Sorted()
         running = Counter(job.array_id or "" for job in jobs if _has_place(job))
         async for job in unhurried(queue):
-            if not await self._stopped(job, known, found, now) and _next_in_array(
+            if job.requeue:
+                continue  # until the reconciler has removed what its last attempt left
+            if not await self._stopped(job, judge, found, now) and _next_in_array(
                 job, running, found
             ):
                 found.open.append(job)
@@ -86,25 +94,15 @@ class Obstacles:
         found.open = [job async for job in unhurried(found.open) if not self._misplaced(job, found)]
         return found
 
-    async def awaited(
-        self, queue: Iterable[Job], jobs: Sequence[Job]
-    ) -> Mapping[str, Sequence[Job]]:
-        """The jobs that those in the queue depend on, by the ids that they are named with."""
+    async def _judge(self, queue: Iterable[Job]) -> Judge:
+        """Who knows about the jobs that those in the queue depend on."""
         wanted = {dependency.job for job in queue for dependency in job.spec.dependencies}
-        if not wanted:
-            return {}
-        found = {job.id: job for job in jobs if job.id in wanted}
-        found |= await self._store.some_jobs(wanted - found.keys())
-        known: dict[str, Sequence[Job]] = {}
-        for name, job in found.items():
-            whole = job.array_id == name and job.spec.array is not None
-            known[name] = await self._store.list_jobs(array=name) if whole else [job]
-        return known
+        return Judge(await self._store.tallies(wanted) if wanted else {})
 
     async def _stopped(
         self,
         job: Job,
-        known: Mapping[str, Sequence[Job]],
+        judge: Judge,
         found: Sorted,
         now: dt.datetime,
     ) -> bool:
@@ -114,7 +112,7 @@ class Obstacles:
             return True
         if job.spec.inputs and await self._lacks_inputs(job, found, now):
             return True
-        verdict = judge(job.spec.dependencies, known) if job.spec.dependencies else None
+        verdict = judge.verdict(job.spec.dependencies)
         if isinstance(verdict, Never):
             failure = Failure("dependency", verdict.reason, "Submit it without this dependency.")
             found.hopeless.append((job, failure))
@@ -154,9 +152,14 @@ class Obstacles:
 
     async def _sort_kept(self, found: Sorted, jobs: Sequence[Job]) -> None:
         """Take those that name a machine which exists, or is being made, out of what is open."""
-        for job in [job for job in found.open if job.spec.keep is not None]:
-            need = self._prospects.need(job)
-            verdict = await kept_partition(job, need, jobs, self._store, self._prospects.sites)
+        keepers = [job for job in found.open if job.spec.keep is not None]
+        if not keepers:
+            return
+        # Who waits for something else as well must not keep the machine from who could have it.
+        rivals = rivals_of([*(job for job in jobs if _has_place(job)), *keepers])
+        for job in keepers:
+            need, sites = self._prospects.need(job), self._prospects.sites
+            verdict = await kept_partition(job, need, rivals[machine_of(job)], self._store, sites)
             if verdict is None:
                 continue
             found.open.remove(job)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from ..api.services import ServiceError
 from ..model import EventDraft, Job, JobState
+from ..service import ServiceError
 from ..store import JobChanges
 from ..wire import JobPatch
 

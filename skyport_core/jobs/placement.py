@@ -8,7 +8,7 @@ import datetime as dt
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from skyport_gates.timing import in_time
 
@@ -25,7 +25,7 @@ from .prospects import Prospects
 MANY_OFFERS, MANY_JOBS = 1000, 200
 """Offers and jobs up to which a plan is made at once, in the event loop."""
 
-CHEAP = 0.05
+CHEAP = 0.01
 """Seconds that a pass may take without a pause after it."""
 
 REST, LONGEST_REST = 3.0, 5.0
@@ -48,6 +48,8 @@ class Placer:
         Goes into the names of partitions.
     missing_inputs
         Names of the inputs that a job still waits for.
+    only_queued
+        Called with the ids of the jobs in the queue.
     """
 
     def __init__(
@@ -62,9 +64,12 @@ class Placer:
         wake_partition: Callable[[str], None],
         log: logging.Logger,
         missing_inputs: MissingInputs = _no_inputs,
+        only_queued: Callable[[Collection[str]], None] | None = None,
     ) -> None:
         self.prospects = Prospects(store, sites, settings)
-        self.obstacles = Obstacles(store, self.prospects, missing_inputs, settings.input_timeout)
+        self.obstacles = Obstacles(
+            store, self.prospects, missing_inputs, settings.input_timeout, only_queued
+        )
         self._store = store
         self._sites = sites
         self._policy = policy

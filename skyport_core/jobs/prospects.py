@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -37,8 +36,9 @@ class Prospects:
         return PendingJob(
             id=job.id,
             owner=job.owner,
+            submitted=job.created_at,
             # The jobs of an array came together, and run in the order of their indices.
-            submitted=job.created_at + dt.timedelta(microseconds=job.array_index or 0),
+            index=job.array_index or 0,
             need=self.need(job),
             site=spec.site,
             flavor=spec.flavor,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..api.services import Piped, ServiceError
 from ..model import Job
+from ..service import Piped, ServiceError
 from ..ssh.errors import NodeError
 from ..ssh.pool import ConnectionPool
 from ..ssh.sessions import NODE_LOOPBACK, Programs, Terminal, dial_port, enter_job

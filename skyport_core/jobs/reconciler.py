@@ -19,7 +19,7 @@ from .collecting import abandon, clean_up, collect
 from .context import JobContext
 from .evicting import taken
 from .requeue import requeue
-from .restarting import back
+from .restarting import back, begin_anew
 from .results import restore_time
 from .running import watch
 from .staging import stage
@@ -113,6 +113,8 @@ class JobReconciler:
         if job.target is not JobState.RUNNING and job.state is not JobState.COLLECTING:
             await self._apply(job, self._leave(job))
         elif job.state is JobState.QUEUED:
+            if job.requeue:
+                await self._apply(job, await begin_anew(job, context))
             self._replan()
         elif job.requeue and job.state is JobState.ALLOCATING:
             # Nothing of it is on a node yet.

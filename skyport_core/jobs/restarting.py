@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..api.services import ServiceError
 from ..model import EventDraft, Failure, Job, JobState, PartitionState
 from ..outputs import MARK, OUTPUTS
+from ..service import ServiceError
+from ..ssh.errors import NodeError
 from ..store import JobChanges
 from .step import Step
 
@@ -33,15 +33,14 @@ FRESH: JobChanges = {
     "share": None,
     "walltime_told": None,
     "forward_ports": {},
+    "listen": None,
     "started_at": None,
     "expires_at": None,
 }
 """What a job has lost when it is back in the queue."""
 
 
-async def restart(
-    job: Job, context: JobContext, reconciler: JobReconciler, replan: Callable[[], None]
-) -> Job:
+async def restart(job: Job, context: JobContext, reconciler: JobReconciler) -> Job:
     """Have a job start over; it is QUEUED at once, or as soon as it has left its node.
 
     Raises
@@ -52,7 +51,9 @@ async def restart(
         The job is not as it was read any more.
     """
     if job.state.final:
-        return await _revive(job, context, replan)
+        new = await _revive(job, context)
+        reconciler.wake(job.id)
+        return new
     if job.target.final:
         raise _refusal(job, "is about to end; start it over once it has ended")
     if job.state is JobState.QUEUED or job.requeue:
@@ -62,7 +63,7 @@ async def restart(
     return new
 
 
-async def _revive(job: Job, context: JobContext, replan: Callable[[], None]) -> Job:
+async def _revive(job: Job, context: JobContext) -> Job:
     if job.cleanup_pending:
         raise _refusal(
             job, f"left something on {job.node}; it can start over once that has been removed"
@@ -73,10 +74,13 @@ async def _revive(job: Job, context: JobContext, replan: Callable[[], None]) -> 
             "was given secrets (environment or files), which were dropped when it ended; "
             "submit it again under a new id",
         )
+    return await context.store.revive_job(job, REQUEUED)
+
+
+async def begin_anew(job: Job, context: JobContext) -> Step:
+    """QUEUED after its end: nothing of the last attempt is shown as that of the next."""
     await drop_results(job, context)
-    new = await context.store.revive_job(job, REQUEUED)
-    replan()
-    return new
+    return Step({"requeue": False})
 
 
 async def leave(job: Job, context: JobContext) -> Step:
@@ -93,10 +97,22 @@ async def back(job: Job, context: JobContext) -> Step:
     """To the queue, once nothing of the job is on a node that others use."""
     if job.partition is not None and await _has_partition(job, context):
         await context.partitions.give_back(job.partition, unused=job.node is None)
+    if job.state is JobState.ALLOCATING and job.partition is None and job.node is not None:
+        await _leave_no_folder(job, context)
     await context.attachments.close(job.id, hang_up=job.partition is not None)
     await drop_results(job, context)
     changes: JobChanges = {**FRESH, "excluded": {}, "attempt": job.attempt + 1}
     return Step.to(JobState.QUEUED, REQUEUED, changes)
+
+
+async def _leave_no_folder(job: Job, context: JobContext) -> None:
+    """The first login has made the job's folder; where nobody can log in, there is none."""
+    try:
+        attachment = await context.attachments.get(job)
+        await attachment.connection.ready(context.settings.login_timeout)
+        await attachment.runner.remove()
+    except NodeError as error:
+        context.log.info("Job %s: its folder on %s may stay: %s", job.id, job.node, error)
 
 
 async def abandoned(job: Job, context: JobContext) -> Step:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..model import Eviction, Job
+from ..model import EventDraft, Eviction, Job
 from ..outputs import INPUTS, MARK, OUTPUTS
 from ..partitions.steps import WOKEN
 from ..ssh.errors import NodeError
@@ -44,12 +44,22 @@ async def bring_home(job: Job, context: JobContext, attachment: Attachment) -> N
                 raise
             trouble = error
     for stream in ("stderr", "stdout"):
-        data = await attachment.runner.log(stream)
-        if data or stream == "stdout":
-            await context.write_file(folder / f"{stream}.log", data)
+        await _bring_log(job, context, attachment, stream)
     if trouble is not None:
         raise trouble
     await context.write_file(folder / MARK, b"")
+
+
+async def _bring_log(job: Job, context: JobContext, attachment: Attachment, stream: str) -> None:
+    target, limit = context.outputs(job.id) / f"{stream}.log", context.settings.max_log
+    size = await attachment.runner.fetch_log(stream, target, limit)
+    if not size and stream == "stderr":
+        await asyncio.to_thread(target.unlink, missing_ok=True)
+    elif size > limit:
+        message = f"{stream}.log has {size} bytes; only its beginning and its end were kept"
+        hint = "Have the job write to a file instead, and name it as an output."
+        if all(event.message != message for event in await context.store.events(job.id)):
+            await context.store.add_event(job.id, EventDraft(message, "log_truncated", hint))
 
 
 async def are_home(job: Job, context: JobContext) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..model import EventDraft, Failure, Job, JobState
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from .attachment import Attachment
     from .context import JobContext
 
+WALLTIME_GRACE = 30.0
+"""Seconds after the end of its walltime that a node may take to end a job, before the core does."""
+
 
 async def watch(job: Job, context: JobContext) -> Step:
     """Make sure that the tunnels stand, and look whether the job still runs.
 
     Called when the job's node reports an exit, when its connection is back, and after a restart of
-    the core; between these nothing is polled.
+    the core, and some time after its walltime; between these nothing is polled.
     """
     attachment = await context.attachments.get(job)
     await attachment.open_listener(job)
@@ -36,7 +40,12 @@ async def watch(job: Job, context: JobContext) -> Step:
     except NodeUnreachable:
         return Step(retry=True)
     if status.state == "running":
-        return await _tell_walltime(job, attachment)
+        over = _seconds_over(job, context)
+        if over is not None and over >= 0 and job.spec.walltime == job.walltime_told:
+            # What keeps to the walltime on the node is the user's own process, and may be gone.
+            return Step.fail(_walltime_over(job, await attachment.runner.tail()))
+        told = await _tell_walltime(job, context, attachment)
+        return told if over is None else replace(told, again=max(-over, 0.0))
     tail = await attachment.runner.tail()
     failure = exit_failure(job, status, tail)
     if failure is not None:
@@ -45,12 +54,29 @@ async def watch(job: Job, context: JobContext) -> Step:
     return Step.end(JobState.FINISHED, event, {"exit_code": status.exit_code})
 
 
-async def _tell_walltime(job: Job, attachment: Attachment) -> Step:
+def _seconds_over(job: Job, context: JobContext) -> float | None:
+    """Seconds since the node should have ended the job at the latest; None: its time has no end."""
+    if job.expires_at is None:
+        return None
+    return (context.now() - job.expires_at).total_seconds() - WALLTIME_GRACE
+
+
+def _walltime_over(job: Job, tail: str) -> Failure:
+    return Failure(
+        "walltime",
+        f"The walltime of {job.walltime_told or job.spec.walltime} s is over",
+        "Ask for a longer walltime next time.",
+        tail,
+    )
+
+
+async def _tell_walltime(job: Job, context: JobContext, attachment: Attachment) -> Step:
     """Have the node keep to a walltime that was changed after the job was staged."""
     walltime = job.spec.walltime
     if walltime is None or walltime == job.walltime_told:
         return Step.wait()
-    await attachment.runner.set_walltime(walltime)
+    age = (context.now() - job.started_at).total_seconds() if job.started_at else 0.0
+    await attachment.runner.set_walltime(walltime, age=age)
     event = EventDraft(f"{job.node} lets the job run {walltime} s", reason="walltime_told")
     return Step({"walltime_told": walltime}, event if job.walltime_told is not None else None)
 
@@ -75,12 +101,7 @@ def exit_failure(job: Job, status: RunnerStatus, tail: str) -> Failure | None:
     if status.trouble is not None:
         return start_failure(job, status.trouble, tail)
     if status.timed_out:
-        return Failure(
-            "walltime",
-            f"The walltime of {job.walltime_told or job.spec.walltime} s is over",
-            "Ask for a longer walltime next time.",
-            tail,
-        )
+        return _walltime_over(job, tail)
     if status.state in ("lost", "absent", "staged"):
         return Failure(
             "job_lost",

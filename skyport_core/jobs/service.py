@@ -11,9 +11,9 @@ from typing import TypeVar
 from skyport_gates.timing import in_time
 
 from ..accounts import account_at, account_named
-from ..api.caller import Caller
-from ..api.services import ServiceError
+from ..caller import Caller
 from ..model import Job, JobState
+from ..service import ServiceError
 from ..ssh.errors import NodeError
 from ..wire import JobPatch, JobRequest, OfferList, OfferRequest
 from .admission import Admission, check_array
@@ -24,6 +24,7 @@ from .patching import patched
 from .reconciler import JobReconciler
 from .records import Records
 from .restarting import restart
+from .shares import EarlyDeletions
 
 LOG_TIMEOUT = 10.0
 """Seconds that a look at a running job's log may take."""
@@ -51,6 +52,7 @@ class Jobs:
         self._records = records
         self._replan = replan
         self._what_if = what_if
+        self._early = EarlyDeletions()
         self._admission = Admission(context.store, context.settings, context.sites.gates)
 
     @property
@@ -81,21 +83,28 @@ class Jobs:
         """Put a job into the queue; the stored job, and whether it is new. Idempotent."""
         store = self._context.store
         submitted, request = submitted or request, self._with_account(request)
+        counted = 0
         try:
             await self._admission.check(owner, request, by)
             check_array(request)
+            counted = await self._admission.count(owner, request, by)
         except ServiceError:
             # A repetition is answered as the first time, whatever has changed since.
             if await store.get_job(job_id) is None:
                 raise
         limited = {"walltime": self._admission.walltime(request.walltime, by)}
-        job, created = await store.put_job(
-            job_id,
-            owner,
-            request.model_copy(update=limited),
-            self._context.now(),
-            submitted=submitted,
-        )
+        created = False
+        try:
+            job, created = await store.put_job(
+                job_id,
+                owner,
+                request.model_copy(update=limited),
+                self._context.now(),
+                submitted=submitted,
+            )
+        finally:
+            if not created:
+                self._admission.discount(owner, counted)
         if created:
             self._replan()
         return job, created
@@ -114,7 +123,7 @@ class Jobs:
 
     async def requeue(self, job: Job) -> Job:
         """Have a job start over, whether it runs or has ended; ServiceError 409 if it cannot."""
-        return await restart(job, self._context, self._reconciler, self._replan)
+        return await restart(job, self._context, self._reconciler)
 
     async def remove(self, job: Job) -> None:
         """Forget a job that has ended, with its files; ServiceError 409 before that."""
@@ -138,12 +147,33 @@ class Jobs:
         return request.model_copy(update={"account": name})
 
     async def cancel(self, job_id: str, owner: str | None) -> Job | None:
-        """Have a job end, whatever state it is in; None when it was never submitted."""
-        job = await self._context.store.tombstone(job_id, owner, self._context.now())
+        """Have a job end, whatever state it is in; None when it was never submitted.
+
+        Raises ServiceError 429 when an owner has deleted too many ids that no job has.
+        """
+        store = self._context.store
+        if owner is not None and self._early.over(owner) and await store.get_job(job_id) is None:
+            message = f"{owner} has deleted too many jobs that were never submitted."
+            raise ServiceError(message, code="too_many", status=429)
+        job = await store.tombstone(job_id, owner, self._context.now())
+        if job is None and owner is not None:
+            self._early.note(owner)
         if job is None or job.state.final:
             return job
         self._reconciler.cancelled(job_id)
         return job
+
+    async def cancel_array(self, array_id: str, owner: str | None) -> bool:
+        """Have all jobs of an array end; False when there are none of the owner's."""
+        store = self._context.store
+        found = await store.cancel_array(array_id, owner, self._context.now())
+        if found is None:
+            return False
+        for job_id in found.ending:
+            self._reconciler.cancelled(job_id)
+        if found.ended:
+            self._replan()
+        return True
 
     async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:
         """Part of a job's output, from its node while it runs, from the core's copy after it.

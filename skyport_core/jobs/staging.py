@@ -10,8 +10,8 @@ from ..ssh.errors import AddressInUse
 from ..ssh.program import SRUN
 from ..ssh.runner import RunSpec
 from ..ssh.runspec import Container
-from .environment import OWN_NAMES, SCRIPT, TOOLS, Place, job_environment, workdir_of
-from .files import bring_inputs
+from .environment import SCRIPT, TOOLS, Place, job_environment, workdir_of
+from .inputs import bring_inputs
 from .results import restore
 from .script import interpreter_of, script_command
 from .step import Step
@@ -54,7 +54,7 @@ async def stage(job: Job, context: JobContext) -> Step:
     secrets = await context.store.secrets(job.id)
     script = await context.store.script(job.id) if job.scripted else None
     place = await _place(job, context, attachment)
-    failure = _unfit(job, context, secrets, place)
+    failure = _unfit(job, context, place)
     if failure is not None:
         return Step.fail(failure)
     await runner.stage(_run_spec(job, context, secrets, script, place, attachment))
@@ -136,16 +136,8 @@ def _files(script: str | None, secrets: JobSecrets, place: Place) -> Files:
     return tuple((path, mode, data) for path, (mode, data) in files.items())
 
 
-def _unfit(job: Job, context: JobContext, secrets: JobSecrets, place: Place) -> Failure | None:
-    """What is wrong with the job itself, so that no node could help it."""
-    names = (file.path for file in secrets.files) if job.scripted else ()
-    taken = next((name for name in names if name.partition("/")[0] in OWN_NAMES), None)
-    if taken is not None:
-        return Failure(
-            "name_taken",
-            f"A file of the job is called {taken!r}, which is the name of something of its own",
-            f"Choose a name that does not begin with one of these: {', '.join(sorted(OWN_NAMES))}.",
-        )
+def _unfit(job: Job, context: JobContext, place: Place) -> Failure | None:
+    """What could not be known before the job had a node, and no other node could help."""
     box = _container(job, context, place)
     unsafe = next((folder for folder in box.mounts if ":" in folder), None) if box else None
     if unsafe is not None:

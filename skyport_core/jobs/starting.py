@@ -29,19 +29,25 @@ async def start(job: Job, context: JobContext) -> Step:
     await attachment.open_forwards(job)
     await attachment.open_listener(job)
     status = await attachment.runner.start()
+    started = _began(job, context.now(), status)
     attachment.watch()
     if job.listen is not None:
         wait = None if job.spec.kind is JobKind.SERVER else _patience(job, context)
         ended = await _until_it_answers(job, context, attachment, status, wait)
         if ended is not None and job.spec.kind is JobKind.SERVER:
             return await _ended(job, attachment, ended)
-    now = context.now()
     walltime = dt.timedelta(seconds=job.spec.walltime or 0)
     return Step.to(
         JobState.RUNNING,
         EventDraft(f"Running on {job.node}", reason="running"),
-        {"started_at": now, "expires_at": now + walltime if walltime else None},
+        {"started_at": started, "expires_at": started + walltime if walltime else None},
     )
+
+
+def _began(job: Job, now: dt.datetime, status: RunnerStatus) -> dt.datetime:
+    """When the job began, as its node tells; it cannot be before this state was entered."""
+    began = now - dt.timedelta(seconds=status.age or 0)
+    return max(began, min(job.state_since, now))
 
 
 def _patience(job: Job, context: JobContext) -> float:

@@ -49,6 +49,21 @@ class Tasks:
         per = {"mem": 1, "mem-per-cpu": cpus, "mem-per-gpu": gpus or 1}
         for name, (amount, directive) in self.memory.items():
             draft.set("memory", amount * per[name], directive)
+        self._tell(draft, nodes, tasks)
+
+    def _tell(self, draft: Draft, nodes: int, tasks: int) -> None:
+        """Have the job know its tasks, as Slurm tells them; what --export names holds."""
+        asked = ("ntasks", "ntasks-per-node", "cpus-per-task")
+        if not any(name in self.counts for name in asked):
+            return
+        origin = self._origin(*asked)
+        total = self.count("ntasks", nodes * tasks)
+        told = {"SLURM_NTASKS": str(total), "SLURM_NPROCS": str(total)}
+        if "cpus-per-gpu" not in self.counts or "cpus-per-task" in self.counts:
+            told["SLURM_CPUS_PER_TASK"] = str(self.count("cpus-per-task", 1))
+        if "ntasks-per-node" in self.counts:
+            told["SLURM_NTASKS_PER_NODE"] = str(tasks)
+        draft.set("variables", told | draft.fields.get("variables", {}), origin)
 
     def _nodes(self) -> int:
         per_node = self.count("ntasks-per-node", 0)

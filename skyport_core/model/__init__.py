@@ -10,7 +10,7 @@ from .addresses import (
     preferred_number,
 )
 from .arrays import MAX_TASKS, ArrayTasks, array_tasks, task_id
-from .certificate import CertificateKind, CertificateRecord
+from .certificate import BY_HUB, CertificateKind, CertificateRecord
 from .job import Event, EventDraft, Failure, Job
 from .partition import PartitionRecord
 from .resources import Resources
@@ -41,6 +41,7 @@ from .states import (
 
 __all__ = [
     "ACTIVE_STATES",
+    "BY_HUB",
     "CORE_NETWORK",
     "FINAL_STATES",
     "MAX_NODES",

@@ -6,6 +6,9 @@ import datetime as dt
 import enum
 from dataclasses import dataclass
 
+BY_HUB = "hub"
+"""Stands for the issuer of what was asked for with a token of the hub."""
+
 
 class CertificateKind(str, enum.Enum):
     """Whom a certificate is for."""
@@ -39,6 +42,9 @@ class CertificateRecord:
         Whom it is for: a user, a hub, a gate, or the first name of a server.
     revoked_at, reason
         Since when it is not accepted any more, and why; None while it is.
+    issued_by
+        Serial of the certificate with which it was asked for, and that takes it along when it is
+        revoked; :data:`BY_HUB` for a token of the hub; empty: the admin at the core's machine.
     """
 
     serial: str
@@ -48,3 +54,8 @@ class CertificateRecord:
     expires_at: dt.datetime
     revoked_at: dt.datetime | None = None
     reason: str = ""
+    issued_by: str = ""
+
+    def valid(self, now: dt.datetime) -> bool:
+        """Whether it is accepted."""
+        return self.revoked_at is None and self.expires_at > now

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..api.services import ServiceError
 from ..model import PartitionRecord, PartitionState
+from ..service import ServiceError
 from ..store import Store
 from ..wire import PartitionView
 from .reconciler import PartitionReconciler

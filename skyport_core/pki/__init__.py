@@ -4,6 +4,7 @@ from .authority import Authority, CertificateError, Purpose
 from .issuer import DEFAULT_DAYS, Issued, Issuer, canonical_serial
 from .names import URI_SCHEME, Subject, read_subject, read_uuid, subject_uuid
 from .register import Presented, Register, Revoked, UnknownUUID
+from .signing import Signing
 
 __all__ = [
     "DEFAULT_DAYS",
@@ -16,6 +17,7 @@ __all__ = [
     "Purpose",
     "Register",
     "Revoked",
+    "Signing",
     "Subject",
     "UnknownUUID",
     "canonical_serial",

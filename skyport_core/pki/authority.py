@@ -130,9 +130,7 @@ class Authority:
                 f"No certificate can be made for {purpose.subject.name!r}: {error}"
             ) from error
 
-    def revocations(
-        self, revoked: Iterable[tuple[int, dt.datetime]], now: dt.datetime
-    ) -> bytes:
+    def revocations(self, revoked: Iterable[tuple[int, dt.datetime]], now: dt.datetime) -> bytes:
         """A list of revocations (CRL, PEM) with these serials, for those that cannot ask the core.
 
         It is valid for as long as the authority itself: readers look at what is in it only.

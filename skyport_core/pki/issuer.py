@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from ..model import CertificateKind, CertificateRecord
 from ..store import Store
@@ -23,6 +24,10 @@ from .authority import (
     read_request,
 )
 from .names import Subject, canonical_uuid, read_hosts, read_subject, subject_uuid
+from .signing import Signing
+
+AT_HOME = Signing()
+"""The right of whoever works at the core's own machine."""
 
 DEFAULT_DAYS = 365.0
 """Days that a certificate is valid unless said otherwise."""
@@ -108,14 +113,34 @@ class Issuer:
         kind: CertificateKind = CertificateKind.USER,
         lifetime: dt.timedelta | None = None,
         hosts: Sequence[str] = (),
+        *,
+        signing: Signing = AT_HOME,
+        most: int | None = None,
     ) -> Issued:
-        """A certificate for the key of a signing request (PEM). Raises CertificateError."""
+        """A certificate for the key of a signing request (PEM).
+
+        Raises CertificateError, and ``ParentRevoked`` and ``TooManyCertificates`` of the store.
+
+        Parameters
+        ----------
+        signing : Signing
+            The right of whoever asks.
+        most : int, optional
+            How many valid certificates the name may have, with this one.
+        """
         key = read_request(request)
-        return Issued(*await self._sign(key, Subject(kind, name), lifetime, hosts))
+        if signing.key is not None and public_bytes(key) != signing.key:
+            raise CertificateError(
+                "The request is for another key than that of the certificate you came in with; a "
+                "renewal is for the same key, and the admin issues certificates for new ones."
+            )
+        subject = Subject(kind, name)
+        return Issued(*await self._sign(key, subject, lifetime, hosts, signing.by, most))
 
     async def renew(self, pem: bytes, lifetime: dt.timedelta | None = None) -> Issued:
         """A certificate for the same key and subject as an earlier one, which stays valid.
 
+        Since it is for the same key, it is revoked with the earlier one.
         Raises CertificateError for one that this authority did not issue, or that was revoked.
         """
         try:
@@ -131,10 +156,13 @@ class Issuer:
                 f"The certificate {serial_of(old)} of {subject.name} was revoked; issue a new one."
             )
         key = accepted_key(old.public_key())
-        return Issued(*await self._sign(key, subject, lifetime, read_hosts(old)))
+        return Issued(*await self._sign(key, subject, lifetime, read_hosts(old), known.serial))
 
     async def revoke(self, serial: str, reason: str = "") -> CertificateRecord | None:
-        """Accept a certificate no longer; its record, or None if there is none. Idempotent."""
+        """Accept a certificate no longer, nor those that were asked for with it.
+
+        Returns its record, or None if there is none. Idempotent.
+        """
         return await self._store.revoke_certificate(canonical_serial(serial), reason)
 
     async def revoke_all(
@@ -148,6 +176,24 @@ class Issuer:
                 revoked = await self._store.revoke_certificate(record.serial, reason)
                 done += [revoked] if revoked else []
         return done
+
+    async def revoke_original(self, pem: bytes, reason: str = "") -> tuple[str, str]:
+        """Accept one certificate of the original no longer; its issuer and serial. Idempotent.
+
+        Raises CertificateError for what is none.
+        """
+        try:
+            certificate = x509.load_pem_x509_certificate(pem)
+            issuer, serial = issuer_of(certificate), serial_of(certificate)
+            expires_at = certificate.not_valid_after_utc
+        except ValueError as error:
+            raise CertificateError(f"This is no certificate in PEM: {error}") from error
+        if self.authority.issued(certificate):
+            raise CertificateError(
+                f"This certificate is of the core's own authority: revoke it by its serial {serial}"
+            )
+        await self._store.refuse_original(issuer, serial, expires_at, reason)
+        return issuer, serial
 
     async def adopt(self, user_uuid: str, name: str | None) -> str:
         """Let the original's certificates with a UUID stand for a user (None: for nobody).
@@ -166,6 +212,8 @@ class Issuer:
         subject: Subject,
         lifetime: dt.timedelta | None,
         hosts: Sequence[str],
+        issued_by: str = "",
+        most: int | None = None,
     ) -> tuple[CertificateRecord, bytes]:
         if subject.kind.serves and not hosts:
             hosts = (subject.name,)
@@ -174,15 +222,32 @@ class Issuer:
         expires = _later(now, lifetime or dt.timedelta(days=DEFAULT_DAYS))
         certificate = self.authority.sign(key, Purpose(subject, expires, user_uuid, hosts), now)
         record = CertificateRecord(
-            serial_of(certificate), subject.kind, subject.name, now, certificate.not_valid_after_utc
+            serial_of(certificate),
+            subject.kind,
+            subject.name,
+            now,
+            certificate.not_valid_after_utc,
+            issued_by=issued_by,
         )
-        await self._store.add_certificate(record)
+        await self._store.add_certificate(record, most)
         return record, certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def serial_of(certificate: x509.Certificate) -> str:
     """A certificate's serial number as it is on record."""
     return f"{certificate.serial_number:x}"
+
+
+def issuer_of(certificate: x509.Certificate) -> str:
+    """The name of whoever signed a certificate (RFC 4514)."""
+    return certificate.issuer.rfc4514_string()
+
+
+def public_bytes(key: CertificatePublicKeyTypes) -> bytes:
+    """A public key in the one form in which two can be compared."""
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def canonical_serial(text: str) -> str:

@@ -7,15 +7,17 @@ import datetime as dt
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ..model import CertificateKind, CertificateRecord
 from ..store import Standing, Store
 from .authority import Authority
-from .issuer import serial_of
+from .issuer import issuer_of, public_bytes, serial_of
 from .names import Subject, read_subject, read_uuid
 
 FRESH = 0.25
@@ -52,6 +54,10 @@ class Presented:
         Whom it is for, if it is ours and says so.
     uuid
         The user's UUID of one of the original's.
+    issuer
+        The name of whoever signed it.
+    key
+        Its public key (SubjectPublicKeyInfo, DER).
     """
 
     serial: str
@@ -59,6 +65,8 @@ class Presented:
     ours: bool
     subject: Subject | None
     uuid: str | None
+    issuer: str
+    key: bytes = field(repr=False)
 
 
 class Register:
@@ -85,6 +93,7 @@ class Register:
         self._clock = clock
         self._records: dict[str, CertificateRecord] = {}
         self._standing = Standing(frozenset(), {})
+        self._mark: str | None = None
         self._read_at = self._forgotten_at = -math.inf
         self._reading = asyncio.Lock()
         self.read = lru_cache(maxsize=KEPT)(self._read)
@@ -119,7 +128,10 @@ class Register:
             async with self._reading:
                 if not self._fresh():
                     started = self._clock()
-                    self._standing = await self._store.standing()
+                    mark = await self._store.standing_mark()
+                    if mark != self._mark:
+                        self._standing = await self._store.standing()
+                        self._mark = mark
                     self._read_at = started
         return self._standing
 
@@ -137,9 +149,14 @@ class Register:
         return known
 
     def _read(self, der: bytes) -> Presented:
-        """What a certificate (DER) says. Raises Revoked if it cannot be read."""
+        """What a certificate (DER) says.
+
+        Raises Revoked if it cannot be read, or is not meant for those who call.
+        """
         try:
             certificate = x509.load_der_x509_certificate(der)
+            if not _for_clients(certificate):
+                raise Revoked("Your certificate is not made for clients (extended key usage).")
             ours = self._authority.issued(certificate)
             return Presented(
                 serial=serial_of(certificate),
@@ -147,12 +164,27 @@ class Register:
                 ours=ours,
                 subject=read_subject(certificate) if ours else None,
                 uuid=read_uuid(certificate),
+                issuer=issuer_of(certificate),
+                key=public_bytes(certificate.public_key()),
             )
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise Revoked(f"Your certificate cannot be read: {error}") from error
 
 
+def _for_clients(certificate: x509.Certificate) -> bool:
+    try:
+        uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return not {
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    }.isdisjoint(uses)
+
+
 def _adopted(presented: Presented, standing: Standing) -> Subject:
+    if (presented.issuer, presented.serial) in standing.refused:
+        raise Revoked(f"Your certificate {presented.serial} was revoked.")
     if presented.uuid is None:
         raise Revoked("Your certificate names no user: its subject has no UUID.")
     name = standing.identities.get(presented.uuid)

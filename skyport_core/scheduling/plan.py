@@ -122,6 +122,8 @@ class PendingJob:
         Only on a node that can sleep.
     storage
         GiB of disk that its node must have; None: any.
+    index
+        Its place among those that were submitted at the same moment.
     nodes
         How many such nodes; more than one are made together, on demand.
     relocatable
@@ -145,6 +147,7 @@ class PendingJob:
     sites: frozenset[str] | None = None
     keep: bool = False
     storage: int | None = None
+    index: int = 0
     nodes: int = 1
     relocatable: bool = True
     labels: Mapping[str, str] = field(default_factory=_nothing)

@@ -72,7 +72,7 @@ class FCFS:
         placements: list[Placement] = []
         waiting: list[Waiting] = []
         hopeless: list[Impossible] = []
-        for job in sorted(queue, key=lambda job: (job.submitted, job.id)):
+        for job in sorted(queue, key=lambda job: (job.submitted, job.index, job.id)):
             fit = inventory.fit(job)
             if (placement := _place(job, fit)) is not None:
                 placements.append(placement)

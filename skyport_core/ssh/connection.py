@@ -201,7 +201,17 @@ class NodeConnection:
         """
         async with self._use():
             try:
-                yield await self._sftp_client(timeout)
+                client = await self._sftp_client(timeout)
+                try:
+                    yield client
+                except asyncio.TimeoutError:
+                    # A request that is never answered would hold up all that come after it.
+                    self._drop_sftp(client)
+                    raise
+            except asyncio.TimeoutError as error:
+                raise StagingFailed(
+                    f"A file transfer with {self} stood still.", reason="sftp_silent"
+                ) from error
             except (
                 asyncssh.SFTPNoConnection,
                 asyncssh.SFTPConnectionLost,
@@ -239,6 +249,11 @@ class NodeConnection:
                         permanent=True,
                     ) from error
             return self._sftp
+
+    def _drop_sftp(self, client: asyncssh.SFTPClient) -> None:
+        client.exit()
+        if self._sftp is client:
+            self._sftp = None
 
     @asynccontextmanager
     async def _use(self) -> AsyncIterator[None]:

@@ -1,28 +1,29 @@
-"""Files to and from a node by SFTP, with failures told apart."""
+"""Files to a node and logs from it by SFTP, with failures told apart."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import asyncssh
 
+from skyport_gates.timing import in_time
+
+from ..confined import open_file, walk_files
 from .errors import DiskFull, StagingFailed, StagingRefused
 
 READ_SIZE = 4 * 2**20
 
+SILENCE = 120.0
+"""Seconds that one request to a node may take, of at most :data:`READ_SIZE` bytes."""
 
-@dataclass(frozen=True)
-class _Found:
-    """A file on the node: bytes and permission bits."""
-
-    size: int
-    mode: int
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,124 +55,57 @@ async def _write(sftp: asyncssh.SFTPClient, file: Upload) -> None:
 
 
 async def read(sftp: asyncssh.SFTPClient, path: str, offset: int, limit: int | None) -> bytes:
-    """Bytes of a file from ``offset`` on, at most ``limit``; empty if there is no such file."""
-    try:
-        async with sftp.open(path, "rb") as source:
-            there = ((await source.stat()).size or 0) - offset
-            count = there if limit is None else min(limit, there)
-            return _bytes(await source.read(count, offset)) if count > 0 else b""
-    except asyncssh.SFTPNoSuchFile:
-        return b""
+    """Bytes of a file from ``offset`` on, at most ``limit``; empty if there is no such file.
 
-
-async def size(sftp: asyncssh.SFTPClient, path: str) -> int:
-    """Size of a file in bytes; 0 if there is no such file."""
-    try:
-        return (await sftp.stat(path)).size or 0
-    except asyncssh.SFTPNoSuchFile:
-        return 0
-
-
-async def download(
-    sftp: asyncssh.SFTPClient,
-    folder: str,
-    patterns: Sequence[str],
-    destination: Path,
-    limit: int,
-) -> list[PurePosixPath]:
-    """Bring regular files below ``folder`` home, keeping their relative paths and modes.
-
-    Links are followed only as far as they stay inside ``folder``; a folder that matches is
-    brought as a whole.
-
-    Parameters
-    ----------
-    patterns : sequence of str
-        Shell patterns relative to ``folder``; ``**`` matches any depth.
-    limit : int
-        Bytes that all files together may have.
+    What is no regular file is none: to open a FIFO would wait for one who writes to it.
 
     Raises
     ------
-    StagingFailed
-        A pattern leaves the folder, or the files are larger than ``limit``.
+    asyncio.TimeoutError
+        The node does not answer.
     """
-    for pattern in patterns:
-        parts = PurePosixPath(pattern).parts
-        if not parts or pattern.startswith("/") or ".." in parts or "\0" in pattern:
-            raise StagingRefused(
-                f"The output {pattern!r} is not a path below the working directory.",
-                reason="unsafe_output",
-            )
-    base = str(await sftp.realpath(folder))
-    found: dict[str, _Found] = {}
-    for pattern in patterns:
-        for name in await _matches(sftp, f"{base}/{pattern}"):
-            await _gather_files(sftp, base, name, found)
-            if sum(file.size for file in found.values()) > limit:
-                raise StagingRefused(
-                    f"The outputs are larger than {limit // 2**20} MiB.",
-                    reason="outputs_too_large",
-                    hint="Name fewer files as outputs, or have an admin raise the limit.",
-                )
-    done = []
-    for path in sorted(found):
-        relative = PurePosixPath(path).relative_to(base)
-        await _fetch(sftp, path, destination.joinpath(*relative.parts), found[path])
-        done.append(relative)
-    return done
-
-
-async def _matches(sftp: asyncssh.SFTPClient, pattern: str) -> list[str]:
+    there = await size(sftp, path) - offset
+    if there <= 0:
+        return b""
+    count = there if limit is None else min(limit, there)
     try:
-        return [str(name) for name in await sftp.glob(pattern)]
+        source = await soon(sftp.open(path, "rb"))
     except asyncssh.SFTPNoSuchFile:
-        return []
-
-
-async def _gather_files(
-    sftp: asyncssh.SFTPClient, base: str, path: str, found: dict[str, _Found]
-) -> None:
-    if path in found:
-        return
-    real = str(await sftp.realpath(path))
-    if not real.startswith(f"{base}/"):
-        return
-    attributes = await sftp.stat(path)
-    kind = stat.S_IFMT(attributes.permissions or 0)
-    if kind == stat.S_IFREG:
-        mode = stat.S_IMODE(attributes.permissions or 0o600) & 0o777
-        found[path] = _Found(attributes.size or 0, mode)
-    elif kind == stat.S_IFDIR and real == path:
-        for entry in await sftp.listdir(path):
-            if entry not in (".", ".."):
-                await _gather_files(sftp, base, f"{path}/{entry}", found)
-
-
-async def _fetch(sftp: asyncssh.SFTPClient, path: str, target: Path, found: _Found) -> None:
-    """Copy one file; it appears whole or not at all, and never grows past what was counted."""
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.part")
+        return b""
     try:
-        async with sftp.open(path, "rb") as source:
-            with draft.open("wb") as file:
-                position = 0
-                while position < found.size:
-                    count = min(READ_SIZE, found.size - position)
-                    data = _bytes(await source.read(count, position))
-                    if not data:
-                        break
-                    await asyncio.to_thread(file.write, data)
-                    position += len(data)
-        # The core itself must be able to read it.
-        draft.chmod(found.mode | 0o400)
-        draft.replace(target)
+        return b"".join([data async for data in pieces(source, offset, count)])
     finally:
-        draft.unlink(missing_ok=True)
+        await soon(source.close())
+
+
+async def pieces(source: asyncssh.SFTPClientFile, offset: int, count: int) -> AsyncIterator[bytes]:
+    """At most ``count`` bytes from ``offset`` on, also from a node that sends more."""
+    end = offset + count
+    while offset < end:
+        wanted = min(READ_SIZE, end - offset)
+        data = as_bytes(await soon(source.read(wanted, offset)))[:wanted]
+        if not data:
+            return
+        yield data
+        offset += len(data)
+
+
+async def size(sftp: asyncssh.SFTPClient, path: str) -> int:
+    """Size of a regular file in bytes; 0 if there is no such file. TimeoutError as :func:`read`."""
+    try:
+        found = await soon(sftp.stat(path))
+    except asyncssh.SFTPNoSuchFile:
+        return 0
+    return (found.size or 0) if stat.S_ISREG(found.permissions or 0) else 0
+
+
+async def soon(work: Awaitable[T]) -> T:
+    """The answer of a node. Raises asyncio.TimeoutError when it is silent for too long."""
+    return await in_time(work, SILENCE)
 
 
 async def restore(sftp: asyncssh.SFTPClient, source: Path, folder: str) -> int:
-    """Bring what :func:`download` fetched back to a node, each file with its mode.
+    """Bring what :func:`~.outputs.download` fetched back to a node, each file with its mode.
 
     Links on the node are replaced, not followed: nothing outside ``folder`` is touched.
 
@@ -192,7 +126,7 @@ async def restore(sftp: asyncssh.SFTPClient, source: Path, folder: str) -> int:
     StagingFailed
         A folder on the node is a link that leads elsewhere.
     """
-    files = await asyncio.to_thread(_regular_files, source)
+    files = [PurePosixPath(name) for name in await asyncio.to_thread(_regular_files, source)]
     if not files:
         return 0
     await sftp.makedirs(folder, exist_ok=True)
@@ -206,41 +140,42 @@ async def restore(sftp: asyncssh.SFTPClient, source: Path, folder: str) -> int:
                 reason="unsafe_output",
             )
     for path in files:
-        await _put(sftp, source / path, str(PurePosixPath(base, *path.parts)))
+        await _put(sftp, source, str(path), str(PurePosixPath(base, path)))
     return len(files)
 
 
 def total_size(source: Path) -> int:
     """Bytes that :func:`restore` would bring."""
-    return sum((source / path).stat().st_size for path in _regular_files(source))
+    return sum(_regular_files(source).values())
 
 
-def _regular_files(source: Path) -> list[Path]:
-    found = (path for path in source.rglob("*") if path.is_file() and not path.is_symlink())
-    return sorted(path.relative_to(source) for path in found if not _is_draft(path))
+def _regular_files(source: Path) -> dict[str, int]:
+    """Names and bytes."""
+    return {name: found.st_size for name, found in walk_files(source) if not _is_draft(name)}
 
 
-def _is_draft(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(".part")
+def _is_draft(name: str) -> bool:
+    last = name.rpartition("/")[2]
+    return last.startswith(".") and last.endswith(".part")
 
 
-async def _put(sftp: asyncssh.SFTPClient, source: Path, path: str) -> None:
+async def _put(sftp: asyncssh.SFTPClient, source: Path, name: str, path: str) -> None:
     """Copy one file; it appears whole or not at all."""
-    parent, _, name = path.rpartition("/")
-    draft = f"{parent}/.{name}.part"
+    parent, _, last = path.rpartition("/")
+    draft = f"{parent}/.{last}.part"
     attributes = asyncssh.SFTPAttrs(permissions=0o600)
     if await sftp.islink(draft):
         await sftp.remove(draft)
     async with sftp.open(draft, "wb", attributes) as target:
-        with source.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        with os.fdopen(await asyncio.to_thread(open_file, source, name), "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
             while data := await asyncio.to_thread(file.read, READ_SIZE):
                 await target.write(data)
         await target.chmod(mode)
     await sftp.posix_rename(draft, path)
 
 
-def _bytes(data: bytes | str) -> bytes:
+def as_bytes(data: bytes | str) -> bytes:
     """What a file opened without an encoding gives, told to the type checker."""
     return data if isinstance(data, bytes) else data.encode()
 

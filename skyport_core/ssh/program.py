@@ -12,6 +12,9 @@ def _text(name: str) -> str:
 PROGRAM = _text("runner.sh")
 """The runner."""
 
+CARRIED = f"program() {{\ncat <<'END OF THE RUNNER'\n{PROGRAM}END OF THE RUNNER\n}}\n{PROGRAM}"
+"""The runner with its own text at hand, for operations that leave it on the node."""
+
 LAUNCH = _text("launch.sh")
 """What the runner reads to become the job."""
 

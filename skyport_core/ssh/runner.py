@@ -8,16 +8,16 @@ import re
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
-from . import files
+from . import files, logs, outputs
 from .connection import NodeConnection
 from .errors import CommandFailed, ForwardRefused, NodeUnreachable, StagingFailed, StagingRefused
-from .program import COMMAND, CONTAINER, LAUNCH, PROGRAM
+from .program import CARRIED, COMMAND, CONTAINER, LAUNCH, PROGRAM
 from .runspec import RunSpec, below_home, describe
 
 __all__ = ["RunSpec", "Runner", "RunnerStatus", "forward_refused"]
@@ -38,7 +38,8 @@ class RunnerStatus:
     ``state`` is "absent", "staged", "running", "exited" or "lost" (started, but neither its
     supervisor nor an exit status is there: the node was rebooted or the supervisor killed).
     ``pid`` leads the job's process group. ``exit_code`` is 128 + signal for a job that died of one.
-    ``trouble`` tells why a job could not be started: a word, and what it is about.
+    ``trouble`` tells why a job could not be started: a word, and what it is about. ``age`` is how
+    many seconds ago it started, by the node's clock; None: it did not, or nobody knows.
     """
 
     state: str
@@ -46,6 +47,7 @@ class RunnerStatus:
     exit_code: int | None = None
     timed_out: bool = False
     trouble: tuple[str, str] | None = None
+    age: int | None = field(default=None, compare=False)
 
 
 class Runner:
@@ -155,18 +157,29 @@ class Runner:
             )
         return status
 
-    async def set_walltime(self, seconds: int) -> RunnerStatus:
+    async def set_walltime(self, seconds: int, *, age: float = 0) -> RunnerStatus:
         """Change how long the job may run, counted from its start; 0: without a limit.
 
         What the node knows survives this core. Nothing happens to a job that is not there or has
-        ended.
+        ended. A job that an older core started is taken over from that one's timer; so is one
+        whose timer was killed.
+
+        Parameters
+        ----------
+        seconds : int
+            The new walltime.
+        age : float
+            How many seconds ago the job started, for a node that does not know it.
 
         Raises
         ------
+        CommandFailed
+            Nothing on the node keeps to the new walltime.
         DiskFull
             There is no room in the login's home.
         """
-        _, status = await self._operate("walltime", str(max(0, seconds)))
+        words = (str(max(0, seconds)), str(max(0, int(age))))
+        _, status = await self._operate("walltime", *words, program=CARRIED)
         return status
 
     async def status(self) -> RunnerStatus:
@@ -196,6 +209,14 @@ class Runner:
             raise ValueError(f"{stream!r} is not 'stdout' or 'stderr'")
         async with self._sftp() as sftp:
             return await files.read(sftp, await self._path(f"{stream}.log"), offset, limit)
+
+    async def fetch_log(self, stream: str, target: Path, limit: int) -> int:
+        """Bring what the job wrote to ``stream`` home, not much more than ``limit`` bytes of it.
+
+        Returns how many bytes it wrote; of a longer log, the middle is left out.
+        """
+        async with self._sftp() as sftp:
+            return await logs.fetch_log(sftp, await self._path(f"{stream}.log"), target, limit)
 
     async def tail(self, lines: int = 20) -> str:
         """The last lines of ``stderr.log``, or of ``stdout.log`` if that one is empty."""
@@ -238,7 +259,7 @@ class Runner:
         async with self._sftp() as sftp:
             if not await sftp.isdir(folder):
                 return []
-            return await files.download(sftp, folder, patterns, destination, limit)
+            return await outputs.download(sftp, folder, patterns, destination, limit)
 
     async def restore(self, source: Path, *, workdir: str = "") -> int:
         """Bring what :meth:`collect` saved on another node into the working directory.
@@ -287,11 +308,11 @@ class Runner:
         return f"{self._dir}/{name}"
 
     async def _operate(
-        self, operation: str, *arguments: str, timeout: float = TIMEOUT
+        self, operation: str, *arguments: str, timeout: float = TIMEOUT, program: str = PROGRAM
     ) -> tuple[str, RunnerStatus]:
         """Run one operation of the program; its answer's folder or complaint, and the status."""
         line = COMMAND.format(shlex.join((operation, self.job_id, *arguments)))
-        done = await self.connection.run(line, input=PROGRAM.encode(), timeout=timeout)
+        done = await self.connection.run(line, input=program.encode(), timeout=timeout)
         complaint = done.stderr.decode(errors="replace").strip()
         answers = re.findall(r"^skyport-runner (.*)$", done.stdout.decode(errors="replace"), re.M)
         if NO_ROOM.search(complaint):
@@ -337,13 +358,14 @@ def forward_refused(connection: NodeConnection) -> ForwardRefused:
 
 
 def _parse(answer: str) -> RunnerStatus:
-    state, pid, code, timed_out, *trouble = answer.split(None, 5)
+    state, pid, code, timed_out, age, *trouble = answer.split(None, 6)
     return RunnerStatus(
         state,
         pid=int(pid) or None,
         exit_code=None if code == "-" else int(code),
         timed_out=timed_out == "1",
         trouble=(trouble[0], " ".join(trouble[1:])) if trouble else None,
+        age=None if age == "-" else max(0, int(age)),
     )
 
 

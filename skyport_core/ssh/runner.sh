@@ -88,9 +88,16 @@ report() {
     elif [ "$state" = absent ] && [ -f "$own/job.sh" ]; then
         state=staged
     fi
+    age=-
+    # Not the time itself: the clock here may be another than the core's.
+    { read -r begun <"$own/started"; } 2>/dev/null || begun=
+    case $begun in
+    '' | *[!0-9]*) ;;
+    *) age=$(($(now) - begun)) ;;
+    esac
     trouble=
     { read -r trouble <"$own/trouble"; } 2>/dev/null
-    say "$state $main $code $timed $trouble"
+    say "$state $main $code $timed $age $trouble"
 }
 
 # -- ending processes --------------------------------------------------------------------------
@@ -243,6 +250,45 @@ limit_time() {
     terminate "$grace"
 }
 
+# Has a new timer keep to the walltime, in the place of whatever timer there is; $1: seconds since
+# the job's start, for a job of a runner that did not note it.
+renew_timer() {
+    while [ ! -f "$own/job" ] && [ ! -f "$own/exit" ] && supervised; do pause; done
+    # The runner that started the job may be older than this text, and know no timers.
+    program >"$own/runner.sh.$$" && mv -f "$own/runner.sh.$$" "$own/runner.sh" || exit 1
+    [ -f "$own/started" ] || printf '%s\n' "$(($(now) - $1))" >"$own/started" || exit 1
+    older=
+    { read -r older <"$own/timer"; } 2>/dev/null
+    detached limit "$id" "$mask" 2>/dev/null
+    deadline=$(($(now) + 10))
+    while [ ! -f "$own/exit" ] && supervised; do
+        newer=
+        { read -r newer <"$own/timer"; } 2>/dev/null
+        if [ "$newer" != "$older" ]; then
+            end_built_in_timer
+            return
+        fi
+        [ "$(now)" -lt "$deadline" ] || fail "The timer of the job's walltime did not start."
+        pause
+    done
+}
+
+# Older runners had a copy of the supervisor wait for the end of the time.
+end_built_in_timer() {
+    record lock && has_proc || return 0
+    wanted=$pid
+    for stat in /proc/[0-9]*/stat; do
+        { read -r line <"$stat"; } 2>/dev/null || continue
+        copy=${stat%/stat}
+        # shellcheck disable=SC2086
+        set -- ${line##*) }
+        [ "${2:-}" = "$wanted" ] || continue
+        case $(tr '\0' ' ' <"$copy/cmdline" 2>/dev/null) in
+        *"/runner.sh supervise $id "*) kill -s TERM "${copy#/proc/}" 2>/dev/null ;;
+        esac
+    done
+}
+
 stop_timer() { record timer && lives "$pid" "$since" "$at" && kill -s TERM "$pid" 2>/dev/null; }
 
 supervise() {
@@ -355,7 +401,7 @@ walltime)
     if [ -f "$own/job.sh" ] && [ ! -f "$own/exit" ]; then
         printf '%s\n' "$3" >"$own/walltime.$$" && mv -f "$own/walltime.$$" "$own/walltime" ||
             exit 1
-        ! supervised || detached limit "$id" "$mask" 2>/dev/null
+        ! supervised || renew_timer "$4"
     fi
     report
     ;;

@@ -225,9 +225,12 @@ class OutTunnel:
             return self.port
         self._connection.keep()
         try:
-            # sshd may still hold it for a connection that died: that is told apart by time alone.
-            patience = min(timeout, BORROW_PATIENCE) if self.borrow else timeout
-            await self._obtain(time.monotonic() + patience)
+            end = time.monotonic() + timeout
+            if self.borrow:
+                await self._connection.ready(timeout)
+                # sshd may still hold the port for a connection that died: only time tells.
+                end = min(end, time.monotonic() + BORROW_PATIENCE)
+            await self._obtain(end)
         except AddressInUse:
             if not self.borrow:
                 self._connection.unkeep()

@@ -1,11 +1,12 @@
 """The core's memory, in SQLite or PostgreSQL."""
 
-from .certificates import Standing
+from .certificates import ParentRevoked, Standing, TooManyCertificates
 from .changes import Changes, Subscription
 from .errors import (
     Conflict,
     DatabaseUnusable,
     Different,
+    StillNeeded,
     StoreError,
     Tombstoned,
     WrongSecretKey,
@@ -14,6 +15,7 @@ from .gates import GateMemory
 from .records import JobChanges, PartitionChanges
 from .schema import upgrade_db
 from .store import Store
+from .tallies import Tally
 from .telling import Told
 
 __all__ = [
@@ -23,13 +25,17 @@ __all__ = [
     "Different",
     "GateMemory",
     "JobChanges",
+    "ParentRevoked",
     "PartitionChanges",
     "Standing",
+    "StillNeeded",
     "Store",
     "StoreError",
     "Subscription",
+    "Tally",
     "Told",
     "Tombstoned",
+    "TooManyCertificates",
     "WrongSecretKey",
     "upgrade_db",
 ]

@@ -30,8 +30,9 @@ CONNECT_TIMEOUT = 10
 COMMAND_TIMEOUT = 60
 """Seconds for one statement on PostgreSQL, so that a dead server is noticed."""
 
-THREADS = 4
-"""Transactions on SQLite that run in threads at a time."""
+THREADS = 2
+"""Transactions on SQLite that run in threads at a time: a writer, and a reader whom it does not
+hold up. More would only take the interpreter's lock from each other and from the event loop."""
 
 Result = TypeVar("Result")
 

@@ -19,6 +19,10 @@ class Different(StoreError):
     """The id belongs to a job with another content or another owner."""
 
 
+class StillNeeded(StoreError):
+    """A job that has not ended depends on the one whose record was to go."""
+
+
 class DatabaseUnusable(StoreError):
     """The database cannot be used as it is: wrong address, wrong schema or a missing driver."""
 

@@ -69,5 +69,5 @@ class Events(Part):
             .limit(limit)
         )
         return await self._database.run_reading(
-            lambda connection: [event_of(row) for row in connection.execute(query)]
+            lambda connection: [event_of(row) for row in connection.execute(query).all()]
         )

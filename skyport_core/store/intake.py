@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..model import PROGRESS, EventDraft, Job, next_number
@@ -98,7 +98,7 @@ class Intake:
                 lambda connection: _insert_new(connection, drafts)
             )
         except Exception as error:
-            if len(batch) == 1 or not isinstance(error, IntegrityError):
+            if len(batch) == 1 or _is_of_database(error):
                 for _, future in batch:
                     _settle(future, error)
                 return
@@ -117,6 +117,13 @@ class Intake:
                 return await submitted_before(connection, draft.job.id, draft.digest), False
         except Exception as error:  # whoever waits for it gets it
             return error
+
+
+def _is_of_database(error: Exception) -> bool:
+    """Whether the database failed, rather than one of the submissions."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, (OperationalError, OSError))
 
 
 def _settle(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> None:
@@ -138,7 +145,7 @@ _INSERTS = {table: sa.insert(table) for table in (job_ids, jobs, events, job_sec
 def _insert_new(connection: sa.Connection, drafts: Sequence[Draft]) -> dict[str, Job]:
     """Store the drafts whose ids are new; their jobs by id."""
     ids = [draft.job.id for draft in drafts]
-    known = set(connection.scalars(_KNOWN, {"ids": ids}))
+    known = set(connection.scalars(_KNOWN, {"ids": ids}).all())
     new: dict[str, Draft] = {}
     for draft in drafts:
         if draft.job.id not in known:
@@ -146,14 +153,14 @@ def _insert_new(connection: sa.Connection, drafts: Sequence[Draft]) -> dict[str,
     if not new:
         return {}
     made = _numbered(connection, list(new.values()))
-    _insert(connection, made)
+    insert_drafts(connection, made)
     return {draft.job.id: draft.job for draft in made}
 
 
 def _numbered(connection: sa.Connection, drafts: Sequence[Draft]) -> list[Draft]:
     """The drafts with numbers that no live job has."""
     wanted = [draft.job.number for draft in drafts]
-    taken = set(connection.scalars(_TAKEN, {"numbers": wanted}))
+    taken = set(connection.scalars(_TAKEN, {"numbers": wanted}).all())
     numbered = []
     for draft in drafts:
         number = draft.job.number
@@ -167,13 +174,20 @@ def _numbered(connection: sa.Connection, drafts: Sequence[Draft]) -> list[Draft]
     return numbered
 
 
-def _insert(connection: sa.Connection, drafts: Sequence[Draft]) -> None:
+def insert_drafts(connection: sa.Connection, drafts: Sequence[Draft]) -> None:
+    """Write all rows of drafts whose ids and numbers are free."""
     rows: dict[sa.Table, list[Values]] = {table: [] for table in _INSERTS}
     for draft in drafts:
         job = draft.job
         progress = PROGRESS[job.state]
         rows[job_ids].append(
-            {"id": job.id, "owner": job.owner, "tombstone": False, "created_at": job.created_at}
+            {
+                "id": job.id,
+                "owner": job.owner,
+                "tombstone": False,
+                "created_at": job.created_at,
+                "array_index": job.array_index,
+            }
         )
         rest = {"digest": draft.digest, "event_seq": 1, "progress": progress}
         rows[jobs].append(new_job_values(job) | rest)

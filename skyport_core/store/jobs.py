@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..model import EventDraft, Job, JobState, next_number, preferred_number
 from .base import Part, uninterrupted, utcnow
-from .errors import Conflict, Different
+from .errors import Conflict, Different, StillNeeded
 from .records import JobChanges
 from .rows import job_of
 from .tables import events, job_ids, job_scripts, job_secrets, jobs
+from .tallies import dependent
 from .writing import locked_row, write_change, write_job
 
 if TYPE_CHECKING:
@@ -92,10 +93,10 @@ class Jobs(Part):
     ) -> Job:
         """Change a job, and tell why, in one transaction.
 
-        A new state sets ``state_since``. Entering a final state sets ``ended_at``, drops the
-        secrets, and frees the number unless ``cleanup_pending``; the number is then freed when
-        that becomes False. A line of usage is opened when the job gets a place, and closed when it
-        gives it back.
+        A new state sets ``state_since``; so does the end of a hold. Entering a final state sets
+        ``ended_at``, drops the secrets, and frees the number unless ``cleanup_pending``; the
+        number is then freed when that becomes False. A line of usage is opened when the job gets
+        a place, and closed when it gives it back.
 
         Parameters
         ----------
@@ -134,6 +135,8 @@ class Jobs(Part):
     ) -> Job:
         """Put a job that has ended into the queue again, with a new number, as one attempt more.
 
+        Its ``requeue`` is set until what the attempt before left at the core has been removed.
+
         Raises
         ------
         Conflict
@@ -171,6 +174,7 @@ class Jobs(Part):
                     array_index=job.array_index,
                     array_limit=job.array_limit,
                     scripted=job.scripted,
+                    requeue=True,
                     version=job.version + 1,
                 )
                 await write_job(connection, row, job_of(row), fresh, event, now)
@@ -188,6 +192,8 @@ class Jobs(Part):
         ------
         Conflict
             The stored job has another version than ``job``.
+        StillNeeded
+            A job that has not ended depends on it.
         ValueError
             The job has not ended, or left something on a node.
         """
@@ -196,6 +202,12 @@ class Jobs(Part):
         try:
             async with self._database.write() as connection:
                 await _of_version(connection, job)
+                other = await dependent(connection, job)
+                if other is not None:
+                    raise StillNeeded(
+                        f"Job {other} depends on job {job.id}; the record can be deleted once that"
+                        " has ended."
+                    )
                 await _pass_script_on(connection, job)
                 for table in (job_secrets, job_scripts, events):
                     await connection.execute(sa.delete(table).where(table.c.job_id == job.id))

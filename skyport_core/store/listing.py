@@ -13,6 +13,10 @@ from .base import Part, uninterrupted
 from .rows import job_of
 from .tables import job_ids, jobs
 
+_COLUMNS = (jobs.c.created_at, sa.func.coalesce(jobs.c.array_index, 0), jobs.c.id)
+_ORDER = sa.tuple_(*_COLUMNS)
+"""By time of submission; the jobs of an array, which came together, by their indices."""
+
 
 class Listing(Part):
     """Many jobs at once, found in the database rather than here."""
@@ -66,18 +70,18 @@ class Listing(Part):
             query = query.where(jobs.c.created_at > submitted_after)
         if submitted_before is not None:
             query = query.where(jobs.c.created_at < submitted_before)
-        place = sa.tuple_(jobs.c.created_at, jobs.c.id)
-        columns = (jobs.c.created_at, jobs.c.id)
-        order = [column.desc() if newest_first else column.asc() for column in columns]
+        order = [column.desc() if newest_first else column.asc() for column in _COLUMNS]
         query = query.order_by(*order).limit(limit)
 
         def read(connection: sa.Connection) -> list[Job]:
             page = query
             if after is not None:
-                page = page.where(place > _place(connection, after, owner))
+                time, here = _place(connection, after, owner)
+                page = page.where(jobs.c.created_at >= time, here < _ORDER)
             if before is not None:
-                page = page.where(place < _place(connection, before, owner))
-            return [job_of(row) for row in connection.execute(page)]
+                time, here = _place(connection, before, owner)
+                page = page.where(jobs.c.created_at <= time, here > _ORDER)
+            return [job_of(row) for row in connection.execute(page).all()]
 
         return await self._database.run_reading(read)
 
@@ -107,38 +111,41 @@ class Listing(Part):
         return {state: n for state, n in counts.items() if not JobState(state).final}
 
     @uninterrupted
-    async def some_jobs(self, ids: Collection[str]) -> dict[str, Job]:
-        """The jobs with these ids, without those that do not exist."""
-        wanted, found = list(ids), {}
-        async with self._database.read() as connection:
-            for start in range(0, len(wanted), 500):
-                query = sa.select(jobs).where(jobs.c.id.in_(wanted[start : start + 500]))
-                for row in await connection.execute(query):
-                    found[row.id] = job_of(row)
-        return found
-
-    @uninterrupted
-    async def outdated_jobs(self, ended_before: dt.datetime, limit: int) -> list[Job]:
-        """Some of the jobs that ended before a time and left nothing anywhere."""
+    async def outdated_jobs(
+        self, ended_before: dt.datetime, limit: int, *, after: Job | None = None
+    ) -> list[Job]:
+        """Some of the jobs that ended before a time and left nothing anywhere, ``after`` one."""
         query = (
             sa.select(jobs)
             .where(jobs.c.state.in_([state.value for state in FINAL_STATES]))
             .where(jobs.c.created_at < ended_before, jobs.c.ended_at < ended_before)
             .where(jobs.c.live_number.is_(None))
-            .order_by(jobs.c.created_at, jobs.c.id)
+            .order_by(*_COLUMNS)
             .limit(limit)
         )
+        if after is not None:
+            here = _place_of(after.created_at, after.array_index, after.id)
+            query = query.where(here < _ORDER)
         async with self._database.read() as connection:
             return [job_of(row) for row in await connection.execute(query)]
 
 
-def _place(connection: sa.Connection, job_id: str, owner: str | None) -> sa.Tuple:
-    query = sa.select(job_ids.c.created_at, job_ids.c.id).where(job_ids.c.id == job_id)
+def _place(
+    connection: sa.Connection, job_id: str, owner: str | None
+) -> tuple[dt.datetime, sa.Tuple]:
+    """When a job was submitted, and where it stands."""
+    query = sa.select(job_ids).where(job_ids.c.id == job_id)
     if owner is not None:
         query = query.where(job_ids.c.owner == owner)
     row = connection.execute(query).one_or_none()
     if row is None:
         raise KeyError(job_id)
+    return row.created_at, _place_of(row.created_at, row.array_index, row.id)
+
+
+def _place_of(time: dt.datetime, index: int | None, job_id: str) -> sa.Tuple:
     return sa.tuple_(
-        sa.literal(row.created_at, jobs.c.created_at.type), sa.literal(row.id, jobs.c.id.type)
+        sa.literal(time, jobs.c.created_at.type),
+        sa.literal(index or 0, sa.Integer()),
+        sa.literal(job_id, jobs.c.id.type),
     )

@@ -121,6 +121,9 @@ def changed_job(job: Job, changes: JobChanges, now: dt.datetime) -> Job:
         new = replace(new, state_since=now)
         if new.state.final and new.ended_at is None:
             new = replace(new, ended_at=now)
+    if job.held and not new.held:
+        # It waits from now on; the time that it has for that was not to run out before.
+        new = replace(new, state_since=now)
     return new
 
 

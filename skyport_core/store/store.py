@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from . import schema
 from .base import uninterrupted
+from .cancelling import Cancelling
 from .certificates import Certificates
 from .database import Database
 from .events import Events
@@ -16,8 +17,10 @@ from .jobs import Jobs
 from .ledger import Ledger
 from .listing import Listing
 from .partitions import Partitions
+from .shares import Shares
 from .submissions import Submissions
 from .tables import drains, gate_data, job_secrets, meta
+from .tallies import Tallies
 from .telling import Telling
 from .vault import Vault, keyring
 
@@ -25,7 +28,18 @@ _DIGEST_KEY = "digest_key"
 
 
 class Store(
-    Submissions, Jobs, Listing, Telling, Events, Ledger, Partitions, Certificates, GateTexts
+    Submissions,
+    Jobs,
+    Listing,
+    Cancelling,
+    Tallies,
+    Shares,
+    Telling,
+    Events,
+    Ledger,
+    Partitions,
+    Certificates,
+    GateTexts,
 ):
     """Jobs, events, secrets, partitions, drains and what gates remember in one database.
 

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import datetime as dt
-from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..model import (
-    PROGRESS,
-    EventDraft,
-    Job,
-    array_tasks,
-    next_number,
-    preferred_number,
-    task_id,
-)
+from ..model import EventDraft, Job, preferred_number
 from ..wire import JobRequest, JobSecrets
+from .arrays import ArrayDraft, array_draft, first_of_array, insert_array
 from .base import Part, uninterrupted
 from .database import Database
-from .errors import Different
 from .intake import Draft, Intake, submitted_before
-from .records import Mark
-from .rows import event_values, new_job_values
-from .tables import events, job_ids, job_scripts, job_secrets, jobs
+from .tables import job_scripts, job_secrets, jobs
 from .vault import Vault
 
 QUEUED = EventDraft("Waiting for a place", reason="queued")
@@ -101,36 +89,23 @@ class Submissions(Part):
         digest = await self._vault.digest(owner, submitted)
         secrets = request.secrets()
         token = await self._vault.seal(secrets) if secrets != JobSecrets() else None
-        made = _jobs(job_id, owner, request, now, secret=token is not None)
+        job = _job(job_id, owner, request, now, secret=token is not None)
+        event = HELD if job.held else QUEUED
         try:
-            if len(made) == 1:
-                event = _first_event(made[0])
-                return await self._intake.put(Draft(made[0], digest, event, token, request.script))
-            return await self._put_array(made, digest, token, request.script)
+            draft = Draft(job, digest, event, token, request.script)
+            if job.array_id is None:
+                return await self._intake.put(draft)
+            return await self._put_array(await asyncio.to_thread(array_draft, draft))
         finally:
             self.changes.notify(job_id)
 
-    async def _put_array(
-        self, made: Sequence[Job], digest: str, token: bytes | None, script: str | None
-    ) -> tuple[Job, bool]:
-        first = made[0]
-        claim = {
-            "id": first.id,
-            "owner": first.owner,
-            "tombstone": False,
-            "created_at": first.created_at,
-        }
+    async def _put_array(self, draft: ArrayDraft) -> tuple[Job, bool]:
+        first = await self._database.run_writing(lambda connection: insert_array(connection, draft))
+        if first is not None:
+            return first, True
+        job = draft.first.job
         async with self._database.write() as connection:
-            if not await self._database.insert_new(connection, job_ids, ["id"], claim):
-                return await submitted_before(connection, first.id, digest), False
-            stored = await _insert_array(connection, made, digest)
-            if token is not None:
-                rows = [{"job_id": job.id, "token": token} for job in made]
-                await connection.execute(sa.insert(job_secrets), rows)
-            if script is not None:
-                row = {"job_id": first.id, "script": script}
-                await connection.execute(sa.insert(job_scripts), row)
-        return stored, True
+            return await submitted_before(connection, job.id, draft.first.digest), False
 
     @uninterrupted
     async def secrets(self, job_id: str) -> JobSecrets:
@@ -164,10 +139,7 @@ class Submissions(Part):
             return await connection.scalar(shared)
 
 
-def _jobs(
-    job_id: str, owner: str, request: JobRequest, now: dt.datetime, *, secret: bool
-) -> list[Job]:
-    """The job that a request asks for, or all those of its array."""
+def _job(job_id: str, owner: str, request: JobRequest, now: dt.datetime, *, secret: bool) -> Job:
     spec = request.spec()
     job = Job(
         job_id,
@@ -180,63 +152,4 @@ def _jobs(
         scripted=request.script is not None,
         secret=secret,
     )
-    if spec.array is None:
-        return [job]
-    indices, limit = array_tasks(spec.array)
-    ids = [job_id, *(task_id(job_id, index) for index in indices[1:])]
-    return [
-        dataclasses.replace(
-            job,
-            id=own_id,
-            number=preferred_number(own_id),
-            array_id=job_id,
-            array_index=index,
-            array_limit=limit,
-        )
-        for own_id, index in zip(ids, indices, strict=True)
-    ]
-
-
-def _first_event(job: Job) -> EventDraft:
-    return HELD if job.held else QUEUED
-
-
-async def _insert_array(connection: AsyncConnection, made: Sequence[Job], digest: str) -> Job:
-    """Store the jobs of an array with a few statements; the first one's id is claimed already.
-
-    Raises IntegrityError when another core takes one of the numbers at the same time.
-    """
-    taken = set(
-        await connection.scalars(sa.select(jobs.c.live_number).where(jobs.c.live_number > 0))
-    )
-    numbered = []
-    for job in made:
-        number = job.number
-        while number in taken:
-            number = next_number(number)
-        taken.add(number)
-        numbered.append(dataclasses.replace(job, number=number))
-    progress = PROGRESS[made[0].state]
-    rest = {"digest": digest, "event_seq": 1, "progress": progress}
-    claims = [
-        {"id": job.id, "owner": job.owner, "tombstone": False, "created_at": job.created_at}
-        for job in numbered[1:]
-    ]
-    if await _any_known(connection, [claim["id"] for claim in claims]):
-        raise Different("The id of a job of this array belongs to another job; use a new one.")
-    told = [
-        Mark(progress=progress).next_event(job, _first_event(job), job.created_at)
-        for job in numbered
-    ]
-    await connection.execute(sa.insert(job_ids), claims)
-    await connection.execute(sa.insert(jobs), [new_job_values(job) | rest for job in numbered])
-    await connection.execute(sa.insert(events), [event_values(event) for event in told])
-    return numbered[0]
-
-
-async def _any_known(connection: AsyncConnection, ids: Sequence[object]) -> bool:
-    for start in range(0, len(ids), 500):
-        query = sa.select(job_ids.c.id).where(job_ids.c.id.in_(ids[start : start + 500])).limit(1)
-        if (await connection.execute(query)).first() is not None:
-            return True
-    return False
+    return job if spec.array is None else first_of_array(job)

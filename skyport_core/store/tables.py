@@ -73,6 +73,8 @@ job_ids = sa.Table(
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("tombstone", sa.Boolean, nullable=False),
     sa.Column("created_at", UTCDateTime, nullable=False),
+    # Of one job of an array; with the time it says where the job stands in lists, for good.
+    sa.Column("array_index", sa.Integer),
 )
 """Every id ever seen. A submission and a deletion that race for an id race for its row here."""
 
@@ -185,6 +187,8 @@ certificates = sa.Table(
     sa.Column("expires_at", UTCDateTime, nullable=False),
     sa.Column("revoked_at", UTCDateTime, index=True),
     sa.Column("reason", CleanText, nullable=False, server_default=""),
+    sa.Column("issued_by", sa.Text, nullable=False, server_default="", index=True),
+    sa.Index(None, "name"),
 )
 
 identities = sa.Table(
@@ -194,6 +198,17 @@ identities = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
 )
 """Whom the UUIDs in certificates of the original Sky Port stand for."""
+
+refusals = sa.Table(
+    "refusals",
+    metadata,
+    sa.Column("issuer", sa.Text, primary_key=True),
+    sa.Column("serial", sa.Text, primary_key=True),
+    sa.Column("revoked_at", UTCDateTime, nullable=False),
+    sa.Column("expires_at", UTCDateTime, nullable=False),
+    sa.Column("reason", CleanText, nullable=False, server_default=""),
+)
+"""Certificates of the original Sky Port that are not accepted any more."""
 
 events = sa.Table(
     "events",

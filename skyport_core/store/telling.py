@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..model import EventDraft, Job
 from .base import Part, uninterrupted, utcnow
@@ -40,48 +39,53 @@ class Telling(Part):
 
     @uninterrupted
     async def _tell(self, told: Sequence[Told], now: dt.datetime) -> None:
-        async with self._database.write() as connection:
-            rows = await _rows(connection, [each.job.id for each in told])
-            known = [
-                (each, rows[each.job.id])
-                for each in told
-                if each.job.id in rows and rows[each.job.id].version == each.job.version
-            ]
-            if not known:
-                return
-            changes = [
-                {
-                    "this": each.job.id,
-                    "new_position": each.position,
-                    "new_reason": each.reason,
-                    "new_version": row.version + 1,
-                    "new_seq": row.event_seq + 1,
-                }
-                for each, row in known
-            ]
-            statement = (
-                sa.update(jobs)
-                .where(jobs.c.id == sa.bindparam("this"))
-                .values(
-                    position=sa.bindparam("new_position"),
-                    wait_reason=sa.bindparam("new_reason"),
-                    version=sa.bindparam("new_version"),
-                    event_seq=sa.bindparam("new_seq"),
-                )
-            )
-            await connection.execute(statement, changes)
-            new = [
-                event_values(
-                    Mark(row.event_seq, row.progress).next_event(each.job, each.event, now)
-                )
-                for each, row in known
-            ]
-            await connection.execute(sa.insert(events), new)
-        for each, _ in known:
+        known = await self._database.run_writing(lambda connection: _write(connection, told, now))
+        for each in known:
             self.changes.notify(each.job.id)
 
 
-async def _rows(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Any]:
+_CHANGE = (
+    sa.update(jobs)
+    .where(jobs.c.id == sa.bindparam("this"))
+    .values(
+        position=sa.bindparam("new_position"),
+        wait_reason=sa.bindparam("new_reason"),
+        version=sa.bindparam("new_version"),
+        event_seq=sa.bindparam("new_seq"),
+    )
+)
+
+
+def _write(connection: sa.Connection, told: Sequence[Told], now: dt.datetime) -> list[Told]:
+    """Write what is told to those jobs that have not changed, and say which they are."""
+    rows = _rows(connection, [each.job.id for each in told])
+    known = [
+        (each, rows[each.job.id])
+        for each in told
+        if each.job.id in rows and rows[each.job.id].version == each.job.version
+    ]
+    if not known:
+        return []
+    changes = [
+        {
+            "this": each.job.id,
+            "new_position": each.position,
+            "new_reason": each.reason,
+            "new_version": row.version + 1,
+            "new_seq": row.event_seq + 1,
+        }
+        for each, row in known
+    ]
+    connection.execute(_CHANGE, changes)
+    new = [
+        event_values(Mark(row.event_seq, row.progress).next_event(each.job, each.event, now))
+        for each, row in known
+    ]
+    connection.execute(sa.insert(events), new)
+    return [each for each, _ in known]
+
+
+def _rows(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Any]:
     columns = (jobs.c.id, jobs.c.version, jobs.c.event_seq, jobs.c.progress)
     query = sa.select(*columns).where(jobs.c.id.in_(ids)).order_by(jobs.c.id).with_for_update()
-    return {row.id: row for row in await connection.execute(query)}
+    return {row.id: row for row in connection.execute(query).all()}

@@ -14,6 +14,9 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from ..wire import JobRequest, JobSecrets
 from .errors import DatabaseUnusable, WrongSecretKey
 
+THREAD_SCRIPT = 2**16
+"""Characters from which on the fingerprint of a script is made in a thread."""
+
 
 def keyring(secret_key: bytes | MultiFernet) -> MultiFernet:
     """The keys as one object.
@@ -104,7 +107,7 @@ class Vault:
         Values that equal the schema's defaults are left out, so that a field added by a later
         release does not make a repeated submission look different.
         """
-        if request.files or request.script is not None:
+        if request.files or len(request.script or "") > THREAD_SCRIPT:
             return await asyncio.to_thread(self._digest, owner, request)
         return self._digest(owner, request)
 

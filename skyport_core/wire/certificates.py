@@ -28,6 +28,11 @@ class CertificateView(BaseModel):
     expires_at: dt.datetime
     revoked_at: dt.datetime | None = None
     reason: str = ""
+    issued_by: str = Field(
+        "",
+        description="Serial of the certificate that asked for it, and that is revoked with it; "
+        "'hub': a token of the hub; empty: the admin.",
+    )
 
     @classmethod
     def of(cls, record: CertificateRecord) -> CertificateView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,8 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from ..model import EnvName, JobSpec, Name, RelativePath, Text
+
+Part = TypeVar("Part", bound=BaseModel)
 
 MAX_SCRIPT = 16_000_000
 """Characters of the longest script."""
@@ -117,11 +119,15 @@ class JobRequest(JobSpec, JobSecrets):
 
     def spec(self) -> JobSpec:
         """The part that is stored in the clear."""
-        return JobSpec.model_validate(self.model_dump(include=set(JobSpec.model_fields)))
+        return self._part(JobSpec)
 
     def secrets(self) -> JobSecrets:
         """The part that is stored encrypted."""
-        return JobSecrets.model_validate(self.model_dump(include=set(JobSecrets.model_fields)))
+        return self._part(JobSecrets)
+
+    def _part(self, model: type[Part]) -> Part:
+        # Its fields are valid already, by the same rules.
+        return model.model_construct(**{name: getattr(self, name) for name in model.model_fields})
 
 
 class OfferRequest(JobSpec):

@@ -116,6 +116,18 @@ def test_the_list_of_revocations_holds_what_is_revoked(home: Path, tmp_path: Pat
     assert crl.is_signature_valid(public_key)
 
 
+def test_a_renewal_is_revoked_with_what_it_renews(home: Path, tmp_path: Path) -> None:
+    cert("issue", "alice", "--out", tmp_path / "a")
+    [first] = listed()
+    cert("renew", tmp_path / "a")
+    second = next(one for one in listed() if one["serial"] != first["serial"])
+    assert second["issued_by"] == first["serial"]
+    told = cert("revoke", first["serial"]).stdout
+    assert first["serial"] in told
+    assert second["serial"] in told
+    assert all(one["revoked_at"] for one in listed())
+
+
 def test_adopt_is_taken_back(home: Path) -> None:
     assert f"{UUID.lower()} stands for dora" in cert("adopt", UUID, "dora").stdout
     assert cert("adopt", UUID, "--remove").exit_code == 0
@@ -134,7 +146,8 @@ def test_adopt_is_taken_back(home: Path) -> None:
         (["issue", "x", "--out", "OUT", "-f", "none.py"], ["none.py"]),
         (["renew", "."], ["cert.pem", "No such file"]),
         (["revoke", "abc"], ["abc", "serial"]),
-        (["revoke"], ["serial", "--name"]),
+        (["revoke"], ["serial", "--name", "--original"]),
+        (["revoke", "--original", "none.pem"], ["none.pem", "No such file"]),
         (["revoke", "--name", "nobody"], ["nobody"]),
         (["adopt", "bla", "dora"], ["'bla'", "UUID"]),
         (["adopt", UUID], ["--remove"]),

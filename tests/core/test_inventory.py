@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from skyport_core.api.services import ServiceError
 from skyport_core.inventory import Inventory
+from skyport_core.service import ServiceError
 from skyport_core.sites import Sites
 from skyport_core.store import Store
 from skyport_core.wire import FlavorQuery, FlavorView

@@ -23,8 +23,10 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler, decode_signed_value
 
+from ...caller import Caller
+from ...model import BY_HUB
+from ...pki import Signing
 from ...wire import API_PREFIX
-from ..caller import Caller
 from ..errors import ApiError
 from ..handler import SAFE_METHODS, Running
 from ..limits import MAX_HEADERS
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 READ = "custom:skyport:jobs:read"
 WRITE = "custom:skyport:jobs:write"
 ADMIN = "custom:skyport:admin"
+CERTIFICATES = "custom:skyport:certificates"
 
 GRACE = 30.0
 """Seconds that an open connection outlives the last good word of a hub that is away."""
@@ -117,12 +120,17 @@ class HubCredential:
         The token.
     caller : Caller
         Whom it made its holder when the request came in.
+    scopes : collection of str
+        One of these it needed.
     """
 
-    def __init__(self, identity: HubIdentity, token: str, caller: Caller) -> None:
+    def __init__(
+        self, identity: HubIdentity, token: str, caller: Caller, scopes: Collection[str] = ()
+    ) -> None:
         self._identity = identity
         self._token = token
         self._caller = caller
+        self._scopes = scopes
 
     @property
     def key(self) -> str:
@@ -142,7 +150,9 @@ class HubCredential:
             if known is None or tokens.clock() - known[1] > GRACE:
                 return False
             model = known[0]
-        return model is not None and self._identity.caller_of(model) == self._caller
+        if model is None or self._identity.caller_of(model) != self._caller:
+            return False
+        return not self._scopes or _has(model, *self._scopes)
 
 
 class HubIdentity:
@@ -192,7 +202,7 @@ class HubIdentity:
             raise _missing(f"access:services!service={self._options.name}")
         if scopes and not _has(model, *scopes):
             raise _missing(next(iter(scopes)))
-        return replace(caller, credential=HubCredential(self, token, caller))
+        return replace(caller, credential=HubCredential(self, token, caller, scopes))
 
     def caller_of(self, model: Model) -> Caller | None:
         """Who holds a token that the hub describes so; None if it may not come in."""
@@ -209,6 +219,7 @@ class HubIdentity:
             may_name_owner=service and admin,
             may_write=_has(model, WRITE, ADMIN),
             trusted=service and admin,
+            signing=Signing(BY_HUB) if _may_sign(model) else None,
         )
 
     async def _look_up(self, token: str) -> Model | None:
@@ -371,6 +382,11 @@ def _has(model: Model, *scopes: str) -> bool:
     return not frozenset(model["scopes"]).isdisjoint(
         {one for scope in scopes for one in (scope, scope + own)}
     )
+
+
+def _may_sign(model: Model) -> bool:
+    """Whether a token gets its user a certificate, which opens more doors than the hub's."""
+    return model.get("kind") == "user" and _has(model, CERTIFICATES)
 
 
 def _missing(scope: str) -> ApiError:

@@ -120,4 +120,4 @@ class HubTokens:
 
 def key_of(token: str) -> str:
     """A name of a token that does not give it away."""
-    return hashlib.sha256(token.encode()).hexdigest()[:16]
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -14,10 +14,10 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from ...caller import Caller
 from ...model import CertificateKind
-from ...pki import CertificateError, Presented, Register, Revoked, Subject, UnknownUUID
+from ...pki import CertificateError, Presented, Register, Revoked, Signing, Subject, UnknownUUID
 from ...pki.server import ServerIdentity, ServerOptions
-from ..caller import Caller
 from ..errors import ApiError
 from ..handler import Running
 from ..limits import MAX_HEADERS
@@ -55,7 +55,7 @@ class CertificateCredential:
     @property
     def key(self) -> str:
         """Names the certificate."""
-        issuer = "" if self.presented.ours else f"{self.presented.uuid}-"
+        issuer = "" if self.presented.ours else f"{self.presented.issuer}-"
         return f"certificate-{issuer}{self.presented.serial}"
 
     async def valid(self) -> bool:
@@ -101,6 +101,7 @@ class CertificateIdentity:
             trusted=hub,
             peer=request.remote_ip,
             credential=CertificateCredential(presented, subject, self._register),
+            signing=_signing(presented, subject),
         )
 
 
@@ -219,6 +220,15 @@ async def tls_door(
     running = application.settings["running"]
     bound = int(sockets[0].getsockname()[1])
     return TlsDoor(server, running, identity, port=bound, interval=interval)
+
+
+def _signing(presented: Presented, subject: Subject) -> Signing | None:
+    """What the holder of a certificate may have signed with it: what an original's user may not."""
+    if not presented.ours:
+        return None
+    if subject.kind is CertificateKind.USER:
+        return Signing(presented.serial, key=presented.key)
+    return Signing(presented.serial, others=True)
 
 
 def _certificate(request: HTTPServerRequest) -> bytes:

@@ -21,7 +21,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
-from ..caller import Caller
+from ...caller import Caller
+from ...pki import Signing
 from ..errors import ApiError
 from ..handler import Running
 
@@ -66,7 +67,13 @@ class PeerIdentity:
                 "the allowed_users of the core's configuration may."
             )
             raise ApiError(403, "forbidden", message)
-        return Caller(name=_user_name(uid), admin=True, may_name_owner=True, trusted=True)
+        return Caller(
+            name=_user_name(uid),
+            admin=True,
+            may_name_owner=True,
+            trusted=True,
+            signing=Signing(),
+        )
 
 
 class UnixDoor:

@@ -83,15 +83,12 @@ class JobHandler(OriginalHandler):
         self.finish(_told("Requeued", job_id, await self._requeue(job_id)))
 
     async def _cancel(self, job: Job) -> bool:
-        jobs = [job]
         if job.array_id == job.id:
-            jobs = await self.services.store.list_jobs(array=job.id)
-        # Those that wait first: they would take the places of those that are stopped.
-        for each in sorted(jobs, key=lambda job: job.state is not JobState.QUEUED):
-            try:
-                await self.services.jobs.cancel(each.id, each.owner)
-            except Different:
-                return False
+            return await self.services.jobs.cancel_array(job.id, job.owner)
+        try:
+            await self.services.jobs.cancel(job.id, job.owner)
+        except Different:
+            return False
         return True
 
     async def _requeue(self, job_id: str) -> bool:

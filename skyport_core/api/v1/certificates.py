@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from ...model import CertificateKind
 from ...wire import CertificateIssued, CertificateList, CertificateRequest, CertificateView
-from ..caller import Caller
 from ..errors import ApiError
 from ..handler import ApiHandler
 from ..operation import operation
 
 PEM = "application/x-pem-file"
+
+_NO_RIGHT = (
+    "What you came in with gets you no certificate: that takes one of this core's own, or a token "
+    "of a user of the hub with the scope custom:skyport:certificates."
+)
 
 
 class CertificatesHandler(ApiHandler):
@@ -23,21 +26,23 @@ class CertificatesHandler(ApiHandler):
         self.reply(CertificateList(certificates=found))
 
     @operation(
-        "Have a signing request signed: for yourself, or as an admin for anybody",
+        "Have a signing request signed: your own certificate renewed, or as an admin anybody's",
         body=CertificateRequest,
         answers={201: CertificateIssued},
-        errors=(400, 413, 415),
+        errors=(400, 409, 413, 415),
     )
     async def post(self) -> None:
         """Sign a request (PKCS#10): 201 and the certificate."""
         request = await self.read(CertificateRequest)
-        name = _check(self.caller, request)
+        signing = self.caller.signing
+        if signing is None:
+            raise ApiError(403, "forbidden", _NO_RIGHT)
         # Between two looks, a certificate that was just revoked might get itself a successor.
         self.services.certificates.look_again()
         if self.caller.credential and not await self.caller.credential.valid():
             raise ApiError(403, "certificate_refused", "What you came in with was revoked.")
-        limited = not self.caller.admin
-        self.reply(await self.services.certificates.sign(name, request, limited=limited), 201)
+        name = self.caller.name
+        self.reply(await self.services.certificates.sign(name, request, signing), 201)
 
 
 class CertificateHandler(ApiHandler):
@@ -45,7 +50,10 @@ class CertificateHandler(ApiHandler):
 
     @operation("Revoke a certificate, at once and for good", answers={200: CertificateView})
     async def delete(self, serial: str) -> None:
-        """Revoke one of the caller's certificates (an admin: any): 200 and its record."""
+        """Revoke one of the caller's certificates (an admin: any): 200 and its record.
+
+        Those that were asked for with it are revoked too.
+        """
         owner = None if self.caller.admin else self.caller.name
         reason = f"by {self.caller.name}"
         view = await self.services.certificates.revoke(serial, owner, reason)
@@ -63,20 +71,3 @@ class AuthorityHandler(ApiHandler):
         """Answer with the authority's certificate, PEM."""
         self.set_header("Content-Type", PEM)
         self.finish(self.services.certificates.authority)
-
-
-def _check(caller: Caller, request: CertificateRequest) -> str:
-    """Whom the certificate is for. Raises ApiError 403 for what only admins may ask for."""
-    name = request.name or caller.name
-    if caller.admin:
-        return name
-    if name != caller.name:
-        message = f"name ({name}): only admins get certificates for others."
-        raise ApiError(403, "forbidden", message, "name")
-    if request.kind is not CertificateKind.USER:
-        message = f"kind ({request.kind.value}): only admins get others than those of users."
-        raise ApiError(403, "forbidden", message, "kind")
-    if request.hosts:
-        message = "hosts: only certificates of servers and gates have any."
-        raise ApiError(403, "forbidden", message, "hosts")
-    return name

@@ -15,15 +15,15 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from ...model import Job
+from ...service import OpenFile, ServiceError
 from ...wire import FileList, FileView
 from ..errors import ApiError
+from ..limits import BYTES
 from ..operation import Header, operation
 from ..ranges import byte_range, sha256_digest
-from ..services import InputUpload, OpenFile, ServiceError
+from ..services import InputUpload
 from ..streaming import Streaming
 from .jobs import JobHandlerBase
-
-BYTES = "application/octet-stream"
 
 PART = 256 * 2**10
 """Bytes read from a file and sent before the client has to have taken them."""
@@ -141,11 +141,16 @@ class InputHandler(Download):
         """Pass an upload on to the disk; the next bytes are read when that is done."""
         if self.request.method != "PUT":
             super().data_received(chunk)
-        elif self._upload is not None and self._refused is None:
+            return
+        self._pace.count(len(chunk))
+        if self._upload is not None and self._refused is None:
+            self._pace.busy = True
             try:
                 await self._upload.write(chunk)
             except ServiceError as error:
                 self._refuse(error)
+            finally:
+                self._pace.busy = False
         else:
             self._dropped += len(chunk)
             if self._dropped > DRAIN and self._refused is not None:
@@ -160,6 +165,7 @@ class InputHandler(Download):
     )
     async def put(self, job_id: str, path: str) -> None:
         """Answer for an upload, all of which has come."""
+        self._pace.stop()
         if self._refused is not None:
             raise self._refused
         assert self._upload is not None  # noqa: S101 (typing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...model import JobState
 from ...store import Conflict, Different
 from ...wire import CancelQuery, JobPatch, JobRequest, JobView
 from ..conditions import IF_MATCH
@@ -72,6 +71,11 @@ class JobHandler(JobHandlerBase):
         owner = None if self.caller.admin else self.caller.name
         if "If-Match" in self.request.headers:
             self.check_match((await self.job(job_id)).version, f"Job {job_id}")
+        if query.array:
+            known = await self.services.store.get_job(job_id)
+            array = job_id if known is None else known.array_id
+            if array is not None:
+                await self.services.jobs.cancel_array(array, owner)
         try:
             job = await self.services.jobs.cancel(job_id, owner)
         except Different:
@@ -80,13 +84,4 @@ class JobHandler(JobHandlerBase):
             self.set_status(204)
             self.clear_header("Content-Type")
             return
-        if query.array and job.array_id is not None:
-            await self._cancel_others(job.array_id, job_id)
         self.show(job, 202)
-
-    async def _cancel_others(self, array: str, job_id: str) -> None:
-        """The other jobs of an array, which have one owner; those that wait first."""
-        jobs = await self.services.store.list_jobs(array=array)
-        for job in sorted(jobs, key=lambda job: job.state is not JobState.QUEUED):
-            if job.id != job_id and not job.state.final:
-                await self.services.jobs.cancel(job.id, job.owner)

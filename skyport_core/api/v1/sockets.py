@@ -20,10 +20,10 @@ from __future__ import annotations
 import json
 
 from ...model import Job
+from ...service import Piped
 from ...wire import ShellQuery
 from ..errors import ApiError
 from ..operation import operation
-from ..services import Piped
 from .websocket import ApiSocket
 
 _DONE = 1000

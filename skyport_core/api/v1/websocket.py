@@ -12,15 +12,15 @@ import re
 import time
 from collections.abc import Coroutine
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ...model import Job, JobState
+from ...service import Piped
 from ..errors import ApiError
 from ..handler import ApiBase
-from ..services import Piped
+from ..origin import check_origin
 from .jobs import is_job_id, no_such_job
 
 MAX_MESSAGE = 2**20
@@ -228,7 +228,4 @@ class ApiSocket(WebSocketHandler, ApiBase):
         ):
             message = "This address speaks the WebSocket protocol, version 13 (RFC 6455) only."
             raise ApiError(426, "upgrade_required", message, headers=UPGRADE)
-        origin = headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != self.request.host.lower():
-            message = f"Pages of {origin[:200]} may not use this address."
-            raise ApiError(403, "foreign_origin", message, "Origin")
+        check_origin(self.request)

@@ -64,13 +64,13 @@ def served_certificates(services: Services) -> Certificates:
 
 @asynccontextmanager
 async def served(
-    folder: Path, options: ServerOptions, interval: float = 30.0
+    folder: Path, options: ServerOptions, interval: float = 30.0, *, original: bool = False
 ) -> AsyncIterator[Served]:
     async with memory_services(folder) as services:
         authority = Authority.load(folder)
         issuer = Issuer(services.store, authority, CORE_ID)
         door = await tls_door(
-            make_application(services),
+            make_application(services, original=original),
             served_certificates(services).register,
             ServerIdentity(issuer, folder, options),
             "127.0.0.1",

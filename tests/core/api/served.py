@@ -17,8 +17,7 @@ from cryptography.fernet import Fernet
 from tornado.web import Application
 
 from skyport_core.api import Services, UnixDoor, make_application, unix_door
-from skyport_core.api.caller import Caller
-from skyport_core.api.services import ServiceError
+from skyport_core.caller import Caller
 from skyport_core.certificates import Certificates
 from skyport_core.jobs.files import JobFiles
 from skyport_core.jobs.following import Feeds
@@ -27,6 +26,7 @@ from skyport_core.jobs.records import Records
 from skyport_core.jobs.restarting import ASKED, REQUEUED
 from skyport_core.model import EventDraft, Job, JobState, PartitionRecord, PartitionState
 from skyport_core.pki import Authority, Issuer, Register
+from skyport_core.service import ServiceError
 from skyport_core.store import Store
 from skyport_core.wire import (
     API_PREFIX,
@@ -55,6 +55,7 @@ OTHER = "6d1f5a52-2f5e-4b0f-9b63-0c1c5f7f3a02"
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 REQUEST = JobRequest(command=("sleep", "60"), owner="alice", name="nap")
 
+HUB_HOURS = 12.0
 MAX_INPUT = 2**20
 """Bytes that the inputs of a job may have here."""
 
@@ -102,7 +103,7 @@ class MemoryJobs:
         async def no_files(job_id: str) -> None:
             return None
 
-        await Records(self.store, no_files, 0, logging.getLogger("records")).remove(job)
+        await Records(self.store, Path(), no_files, 0, logging.getLogger("records")).remove(job)
 
     async def offers(
         self, owner: str, request: OfferRequest, *, by: Caller | None = None
@@ -121,6 +122,9 @@ class MemoryJobs:
 
     async def cancel(self, job_id: str, owner: str | None) -> Job | None:
         return await self.store.tombstone(job_id, owner, now())
+
+    async def cancel_array(self, array_id: str, owner: str | None) -> bool:
+        return await self.store.cancel_array(array_id, owner, now()) is not None
 
     async def log(self, job: Job, stream: str, offset: int, limit: int | None) -> bytes:
         data = self.logs.get(stream, b"")[offset:]
@@ -371,7 +375,7 @@ class ServedCore:
 def certificates(store: Store, home: Path) -> Certificates:
     authority = Authority.load(home)
     issuer = Issuer(store, authority, CORE_ID)
-    return Certificates(store, issuer, Register(store, authority))
+    return Certificates(store, issuer, Register(store, authority), hub_hours=HUB_HOURS)
 
 
 @asynccontextmanager

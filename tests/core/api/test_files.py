@@ -14,12 +14,17 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from skyport_core.api.services import ServiceError
+from skyport_core.api import pace
+from skyport_core.api.limits import stays_open
+from skyport_core.api.operation import operation_of
 from skyport_core.api.v1 import files as handlers
 from skyport_core.jobs.files import JobFiles
 from skyport_core.model import Job, JobState
 from skyport_core.outputs import output_folder
+from skyport_core.service import ServiceError
+from skyport_core.store import Conflict
 from skyport_core.wire import API_PREFIX, FileList, JobRequest
+from skyport_gates.timing import in_time
 from tests.core.api.served import JOB, MAX_INPUT, OTHER, Http, ServedCore, now
 from tests.infra.wait import eventually
 
@@ -111,6 +116,34 @@ async def test_inputs_change_only_while_the_job_waits(
         told = await http(method, f"/jobs/{JOB}/inputs/data.csv", data=b"late")
         assert (told.status, told.error["code"]) == (409, "not_queued")
     assert (await http("GET", f"/jobs/{JOB}/inputs/data.csv")).status == 404
+
+
+async def test_a_job_that_is_placed_while_an_input_goes_keeps_it(
+    core: ServedCore, http: Http, waiting: Job, files: JobFiles, folder: Path
+) -> None:
+    await http("PUT", f"/jobs/{JOB}/inputs/deep/er/model.bin", data=b"x")
+    await core.store.update_job(waiting, state=JobState.ALLOCATING)
+    with pytest.raises(ServiceError, match="is ALLOCATING"):
+        await files.remove_input(waiting, "deep/er/model.bin")
+    assert (folder / "inputs/deep/er/model.bin").read_bytes() == b"x"
+    assert not left_over(folder)
+
+
+async def test_a_place_that_was_planned_before_an_input_went_is_not_given(
+    core: ServedCore, http: Http, waiting: Job
+) -> None:
+    await http("PUT", f"/jobs/{JOB}/inputs/data.csv", data=b"x")
+    await http("DELETE", f"/jobs/{JOB}/inputs/data.csv")
+    with pytest.raises(Conflict):
+        await core.store.update_job(waiting, state=JobState.ALLOCATING)
+
+
+async def test_inputs_of_jobs_that_left_the_queue_are_not_remembered(
+    waiting: Job, files: JobFiles
+) -> None:
+    await files.missing_inputs(waiting)
+    files.forget_others({OTHER})
+    assert not files._missing
 
 
 async def test_a_job_that_is_placed_during_an_upload_does_not_get_it(
@@ -362,3 +395,36 @@ async def test_a_large_download_waits_for_its_client(
     assert sent < 8 * 2**20
     writer.close()
     await core.idle()
+
+
+async def test_an_upload_that_comes_too_slowly_is_ended(
+    core: ServedCore, waiting: Job, files: JobFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "WINDOW", 0.1)
+    reader, writer = await asyncio.open_unix_connection(str(core.socket))
+    head = f"PUT {API_PREFIX}/jobs/{JOB}/inputs/data.csv HTTP/1.1\r\nHost: core\r\n"
+    writer.write(f"{head}Content-Length: 1000\r\n\r\na".encode())
+    assert await in_time(reader.read(), 10) == b""
+    writer.close()
+    await eventually(lambda: not files._uploads, "the upload's end")
+
+
+async def test_a_download_that_is_not_taken_is_ended(
+    core: ServedCore, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await core.submit()
+    with (outputs / "big").open("wb") as file:
+        file.truncate(64 * 2**20)
+    monkeypatch.setattr(pace, "WINDOW", 0.1)
+    reader, writer = await asyncio.open_unix_connection(str(core.socket), limit=2**10)
+    writer.write(f"GET {API_PREFIX}/jobs/{JOB}/files/big HTTP/1.1\r\nHost: core\r\n\r\n".encode())
+    await reader.read(1)
+    running = core.application.settings["running"]
+    await eventually(lambda: not running, "the end of the answer")
+    writer.close()
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "inputs/data.csv"), ("GET", "files/x")])
+async def test_transfers_count_as_streams(method: str, path: str) -> None:
+    handler = {"inputs": handlers.InputHandler, "files": handlers.OutputHandler}[path.split("/")[0]]
+    assert stays_open(operation_of(getattr(handler, method.lower())), None)

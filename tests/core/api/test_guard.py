@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from skyport_core.api.caller import Caller
 from skyport_core.api.guard import Guard
+from skyport_core.caller import Caller
 from tests.infra.wait import eventually
 
 

@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from skyport_core.api.caller import Caller
 from skyport_core.api.doors.hub import GRACE, HubIdentity, HubOptions
 from skyport_core.api.doors.hub_tokens import KEPT, HubAway, HubTokens
 from skyport_core.api.errors import ApiError
+from skyport_core.caller import Caller
+from skyport_core.model import BY_HUB
+from skyport_core.pki import Signing
 
 OPTIONS = HubOptions("http://127.0.0.1:1", "/services/skyport/", "http://hub/hub/api", "secret")
 ACCESS = "access:services!service=skyport"
 READ, WRITE, ADMIN = (f"custom:skyport:{word}" for word in ("jobs:read", "jobs:write", "admin"))
+CERTIFICATES = "custom:skyport:certificates"
 
 
 class Hub:
@@ -191,6 +194,32 @@ async def test_nor_is_one_that_lost_a_scope(identity: HubIdentity, hub: Hub) -> 
     hub.knows("abc", READ)
     hub.now += 1
     assert not await credential.valid()
+
+
+async def test_nor_is_one_that_lost_the_only_scope_it_had(identity: HubIdentity, hub: Hub) -> None:
+    hub.knows("abc", READ)
+    credential = (await identity(request())).credential
+    assert credential is not None
+    hub.knows("abc")
+    hub.now += 1
+    assert not await credential.valid()
+
+
+@pytest.mark.parametrize(
+    ("scopes", "kind", "may"),
+    [
+        ([WRITE, CERTIFICATES], "user", True),
+        ([WRITE], "user", False),
+        ([WRITE, ADMIN], "user", False),
+        ([WRITE, CERTIFICATES], "service", False),
+    ],
+)
+def test_certificates_take_a_scope_of_their_own(
+    identity: HubIdentity, scopes: list[str], kind: str, may: bool
+) -> None:
+    caller = identity.caller_of({"kind": kind, "name": "x", "scopes": [ACCESS, *scopes]})
+    assert caller is not None
+    assert caller.signing == (Signing(BY_HUB) if may else None)
 
 
 async def test_while_the_hub_is_away_nobody_comes_in_and_open_streams_wait(

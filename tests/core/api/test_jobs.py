@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from skyport_core.api import ServiceError
 from skyport_core.api.handler import MAX_BODY
 from skyport_core.model import Job, JobState
+from skyport_core.service import ServiceError
 from skyport_core.wire import JobRequest
 
 from .served import JOB, OTHER, REQUEST, UNKNOWN, Http, ServedCore

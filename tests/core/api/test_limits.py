@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from tornado.httputil import HTTPServerRequest
 
-from skyport_core.api.caller import Caller
 from skyport_core.api.errors import ApiError
 from skyport_core.api.limits import KEPT, MAX_URL, Limits, Rates, stays_open
 from skyport_core.api.operation import Operation
+from skyport_core.caller import Caller
 
 from .served import JOB, Http, ServedCore
 

@@ -16,11 +16,11 @@ import pytest_asyncio
 from tornado.httputil import HTTPServerRequest
 
 from skyport_core.api import Services, make_application, unix_door
-from skyport_core.api.caller import Caller
 from skyport_core.api.errors import ApiError
-from skyport_core.api.services import ServiceError
+from skyport_core.caller import Caller
 from skyport_core.identifiers import account_id, flavor_id, site_id
 from skyport_core.model import EventDraft, Failure, Job, JobState, PartitionRecord, PartitionState
+from skyport_core.service import ServiceError
 from skyport_core.wire import JobRequest
 
 from .served import UNKNOWN, Answer, MemoryJobs, memory_services, now

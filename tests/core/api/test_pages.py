@@ -10,11 +10,11 @@ from bs4 import BeautifulSoup
 from tornado.httputil import HTTPServerRequest
 
 from skyport_core.api import make_application, unix_door
-from skyport_core.api.caller import Caller
 from skyport_core.api.errors import ApiError
 from skyport_core.api.openapi import openapi
 from skyport_core.api.pages.reference import read_document
 from skyport_core.api.pages.schemas import schema_of
+from skyport_core.caller import Caller
 
 from .served import Answer, Http, ServedCore, memory_services
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tornado.httputil import HTTPServerRequest
 
-from skyport_core.api.caller import Caller
+from skyport_core.caller import Caller
 from skyport_core.model import PartitionState
 
 from .served import Http, ServedCore

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from skyport_core.api.caller import Caller
 from skyport_core.api.errors import ApiError
 from skyport_core.api.rights import check_forwards, check_rights
+from skyport_core.caller import Caller
 from skyport_core.wire import JobRequest
 
 BOB = Caller("bob")

@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 
-from skyport_core.api.caller import Caller
 from skyport_core.api.v1 import websocket
+from skyport_core.caller import Caller
 from skyport_core.model import Job, JobState
 from skyport_core.wire import API_PREFIX
 from tests.core.api.served import JOB, UNKNOWN, Http, MemoryReach, ServedCore

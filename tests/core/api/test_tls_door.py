@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from cryptography import x509
 
+from skyport_core.client.certificates import signing_request
 from skyport_core.model import CertificateKind, EventDraft, JobState
 from skyport_core.pki import Authority, Issuer
 from skyport_core.pki.server import ServerOptions
@@ -268,6 +269,28 @@ async def test_a_stream_of_an_original_user_ends_when_it_is_for_nobody_any_more(
     async with event_stream(both, files) as stream:
         await both.issuer.adopt(UUID, None)
         assert await seconds_until_closed(stream) < 1
+
+
+async def test_one_certificate_of_an_original_user_is_revoked(
+    both: Served, original: OriginalAuthority, tmp_path: Path
+) -> None:
+    ca = both.issuer.authority.pem
+    stolen, new = (original.issue("demo", UUID, tmp_path / name, ca) for name in ("old", "new"))
+    await both.issuer.adopt(UUID, "dora")
+    assert (await both(stolen)).status == 200
+    await both.issuer.revoke_original(stolen.cert.read_bytes())
+    served_certificates(both.services).look_again()
+    assert (await both(stolen)).error["code"] == "certificate_refused"
+    assert (await both(new)).status == 200
+
+
+async def test_an_original_user_gets_no_certificate_of_ours(
+    both: Served, original: OriginalAuthority, tmp_path: Path
+) -> None:
+    await both.issuer.adopt(UUID, "dora")
+    files = original.issue("demo", UUID, tmp_path / "demo", both.issuer.authority.pem)
+    request = {"csr": signing_request(files.key.read_text())}
+    assert (await both(files, "POST", "/certificates", json=request)).status == 403
 
 
 async def test_an_original_authority_makes_no_admins_of_ours(

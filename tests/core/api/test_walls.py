@@ -16,9 +16,10 @@ import pytest
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
-from skyport_core.api.caller import Caller
 from skyport_core.api.v1 import ROUTES
+from skyport_core.caller import Caller
 from skyport_core.model import CertificateKind, CertificateRecord, Job
+from skyport_core.pki import Signing
 from skyport_core.wire import API_PREFIX, JobRequest
 
 from .served import JOB, UNKNOWN, Answer, Http, ServedCore, now
@@ -98,7 +99,7 @@ RULES = {
     "GET /usage": Rule(lists=True, owner=True),
     "GET /tunnels": Rule(lists=True, owner=True, words=("alice",)),
     "GET /certificates": SAME_FOR_ALL,
-    "POST /certificates": Rule(refuses=422, body={"csr": "none"}),
+    "POST /certificates": Rule(refuses=403, body={"csr": "none", "name": "alice"}),
     "DELETE /certificates/{serial}": HIDDEN,
     "GET /certificates/authority": SAME_FOR_ALL,
     "GET /partitions": Rule(lists=True, owner=True),
@@ -130,7 +131,7 @@ def operations() -> Iterator[str]:
 
 
 async def identify(request: HTTPServerRequest) -> Caller:
-    return Caller(request.headers["X-Test-User"])
+    return Caller(request.headers["X-Test-User"], signing=Signing("0"))
 
 
 @pytest.fixture

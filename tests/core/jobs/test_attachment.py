@@ -83,10 +83,18 @@ def front(attachments: Attachments, home: Path, later: Job | None) -> Jobs:
     context = SimpleNamespace(
         attachments=attachments,
         outputs=lambda job_id: home,
+        sites=SimpleNamespace(gates={}),
+        settings=Settings(),
         store=SimpleNamespace(get_job=mock.AsyncMock(return_value=later)),
         log=log,
     )
-    return Jobs(cast(Any, context), cast(Any, None), lambda: None)
+    return Jobs(
+        cast(Any, context),
+        reconciler=cast(Any, None),
+        records=cast(Any, None),
+        replan=lambda: None,
+        what_if=cast(Any, None),
+    )
 
 
 async def test_an_end_that_is_broken_off_goes_on(attachments: Attachments, job: Job) -> None:

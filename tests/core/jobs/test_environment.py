@@ -52,7 +52,7 @@ def test_script_finds_the_words_of_slurm_and_of_the_original() -> None:
     assert environment["SWM_STDOUT_PATH"] == "/h/j/work/out"
     assert environment["SWM_STDERR_PATH"] == "/h/j/stderr.log"
     assert environment["SWM_STDIN_PATH"] == "/dev/null"
-    assert (environment["SLURM_NTASKS"], environment["SLURM_CPUS_PER_TASK"]) == ("1", "8")
+    assert (environment["SLURM_NTASKS"], environment["SLURM_CPUS_PER_TASK"]) == ("1", "4")
 
 
 def test_values_that_were_given_win_over_those_words_but_not_over_the_cores() -> None:
@@ -101,3 +101,14 @@ def test_script_is_run_by_what_its_first_line_names() -> None:
     assert interpreter_of("#!/usr/bin/env python3\nx") == "python3"
     assert interpreter_of("#!/usr/bin/env -S python3 -u\nx") == "/usr/bin/env"
     assert interpreter_of("echo\n") == interpreter_of("#!\n") == ""
+
+
+def test_no_job_can_be_given_a_name_of_the_cores_own() -> None:
+    given = {"SKYPORT_GPUS": "9", "SKYPORT_STORAGE": "/etc"}
+    environment = told(a_job(command=("true",), variables=given), environment=given)
+    assert environment["SKYPORT_GPUS"] == "2" and "SKYPORT_STORAGE" not in environment
+
+
+def test_number_of_tasks_that_is_none_counts_as_one() -> None:
+    for text in ("9" * 5000, "\u0663", "-1", "0"):
+        assert told(a_job(variables={"SLURM_NTASKS": text}))["SLURM_CPUS_PER_TASK"] == "4"

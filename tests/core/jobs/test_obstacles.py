@@ -6,19 +6,28 @@ import datetime as dt
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
-from skyport_core.jobs.dependencies import Never, Waits, judge
+from skyport_core.caller import Caller
+from skyport_core.jobs.admission import Admission
+from skyport_core.jobs.dependencies import Judge, Never, Waits
 from skyport_core.jobs.obstacles import Obstacles
 from skyport_core.jobs.prospects import Prospects
 from skyport_core.jobs.records import Records
-from skyport_core.model import Condition, Dependency, Job, JobSpec, JobState
+from skyport_core.model import Condition, Dependency, EventDraft, Job, JobState
+from skyport_core.service import ServiceError
 from skyport_core.settings import Settings
-from skyport_core.store import Store
+from skyport_core.store import Conflict, Store, Tally
 from tests.core.cloud import LabGate, log, running_sites
-from tests.core.store.samples import put
+from tests.core.store.samples import new_id, put
+
+
+async def no_files(job_id: str) -> None:
+    """Nothing to remove."""
+
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.timezone.utc)
 HOUR = dt.timedelta(hours=1)
@@ -65,48 +74,123 @@ async def test_inputs_that_do_not_come_fail_the_job(bench: Bench) -> None:
     assert "data.csv was not uploaded within 7200 s" in failure.message
 
 
+async def test_a_held_job_has_its_time_for_inputs_once_it_is_released(bench: Bench) -> None:
+    job = await put(bench.store, NOW, inputs=("data.csv",), hold=True)
+    released = await bench.store.update_job(job, held=False, now=NOW + 48 * HOUR)
+    found = await bench.obstacles.sort([released], NOW + 49 * HOUR)
+    assert (found.hopeless, found.next) == ([], NOW + 50 * HOUR)
+
+
 async def test_a_dependency_on_an_array_is_one_on_all_its_jobs(bench: Bench) -> None:
     first = await put(bench.store, NOW, array="0-1")
     waiting = await put(bench.store, NOW + HOUR, dependencies=(Dependency(job=first.id),))
+    before = await bench.obstacles.sort(await bench.store.active_jobs(), NOW)
     await bench.store.update_job(first, state=JobState.FINISHED)
     found = await bench.obstacles.sort(await bench.store.active_jobs(), NOW)
     (told,) = found.waiting
-    (other,) = [job for job in await bench.store.active_jobs() if job.array_id and job != first]
-    assert (told.job, told.reason) == (waiting, f"Waits until job {other.id} has finished")
+    assert (told.job, told.reason) == (waiting, f"Waits until array {first.id} has finished")
+    # One of its jobs has ended: that is no news to all that wait for it.
+    assert [each.reason for each in before.waiting] == [told.reason]
 
 
-def other(state: JobState, started: bool = True) -> Job:
-    begun = NOW if started else None
-    return Job("7" * 36, "ann", JobSpec(), 1, NOW, NOW, state=state, started_at=begun)
+async def test_an_array_is_waited_for_after_the_record_of_its_first_job_went(bench: Bench) -> None:
+    first = await put(bench.store, NOW, array="0-1")
+    await bench.store.remove_job(await bench.store.update_job(first, state=JobState.FINISHED))
+    waiting = await put(bench.store, NOW, dependencies=(Dependency(job=first.id),))
+    admission = Admission(bench.store, Settings(), ())
+    await admission.check("ada", waiting.spec, Caller("ada"))
+    found = await bench.obstacles.sort([waiting], NOW)
+    assert [told.job for told in found.waiting] == [waiting]
+
+
+@pytest.mark.parametrize("wish", [{"array": "0-3%1"}, {"hold": True}])
+async def test_who_cannot_start_keeps_no_machine_from_others(
+    bench: Bench, wish: dict[str, Any]
+) -> None:
+    await put(bench.store, NOW, keep="mine", **wish)
+    last = await put(bench.store, NOW + HOUR, keep="mine")
+    jobs = await bench.store.active_jobs()
+    first = jobs[0]
+    found = await bench.obstacles.sort(jobs, NOW)
+    assert found.open == [last if first.held else first]
+
+
+def tally(state: JobState | None = None, started: bool = True) -> Tally:
+    live = state is None
+    failed, cancelled = state is JobState.FAILED, state is JobState.CANCELLED
+    return Tally("ann", False, int(live), int(live and not started), int(failed), int(cancelled))
 
 
 @pytest.mark.parametrize(
-    ("when", "job", "verdict"),
+    ("when", "found", "verdict"),
     [
-        ("after", other(JobState.STARTING, started=False), Waits),
-        ("after", other(JobState.RUNNING), None),
-        ("after", other(JobState.CANCELLED, started=False), None),
-        ("afterany", other(JobState.RUNNING), Waits),
-        ("afterany", other(JobState.FAILED), None),
+        ("after", tally(started=False), Waits),
+        ("after", tally(), None),
+        ("after", tally(JobState.CANCELLED), None),
+        ("afterany", tally(), Waits),
+        ("afterany", tally(JobState.FAILED), None),
         ("afterany", None, None),
-        ("afterok", other(JobState.COLLECTING), Waits),
-        ("afterok", other(JobState.FINISHED), None),
-        ("afterok", other(JobState.CANCELLED), Never),
+        ("afterok", tally(), Waits),
+        ("afterok", tally(JobState.FINISHED), None),
+        ("afterok", tally(JobState.CANCELLED), Never),
         ("afterok", None, Never),
-        ("afternotok", other(JobState.RUNNING), Waits),
-        ("afternotok", other(JobState.FAILED), None),
-        ("afternotok", other(JobState.FINISHED), Never),
+        ("afternotok", tally(), Waits),
+        ("afternotok", tally(JobState.FAILED), None),
+        ("afternotok", tally(JobState.FINISHED), Never),
     ],
 )
 def test_conditions_mean_what_they_mean_to_slurm(
-    when: str, job: Job | None, verdict: type | None
+    when: str, found: Tally | None, verdict: type | None
 ) -> None:
     wish = Dependency(job="77777777-7777-4777-8777-777777777777", when=Condition(when))
-    found = judge([wish], {wish.job: [job]} if job is not None else {})
-    assert found is None if verdict is None else isinstance(found, verdict)
+    said = Judge({wish.job: found} if found is not None else {}).verdict([wish])
+    assert said is None if verdict is None else isinstance(said, verdict)
 
 
-async def test_old_records_go_with_their_files(bench: Bench) -> None:
+async def test_a_record_that_a_waiting_job_depends_on_stays(bench: Bench, tmp_path: Path) -> None:
+    job = await put(bench.store, NOW, array="0-1")
+    waiting = await put(bench.store, NOW, dependencies=(Dependency(job=job.id),))
+    job = await bench.store.update_job(job, now=NOW, state=JobState.FINISHED)
+    records = Records(bench.store, tmp_path, no_files, keep=3600, log=log)
+    with pytest.raises(ServiceError, match=f"Job {waiting.id} depends on job {job.id}"):
+        await records.remove(job)
+    assert await records.remove_old(NOW + 3 * HOUR) == 0
+    await bench.store.update_job(waiting, state=JobState.CANCELLED)
+    await records.remove(job)
+    assert await bench.store.get_job(job.id) is None
+
+
+async def test_a_job_that_changed_meanwhile_keeps_its_files(bench: Bench, tmp_path: Path) -> None:
+    removed: list[str] = []
+
+    async def remove_files(job_id: str) -> None:
+        removed.append(job_id)
+
+    job = await bench.store.update_job(await put(bench.store, NOW), state=JobState.FINISHED)
+    await bench.store.revive_job(job, EventDraft("Again"))
+    with pytest.raises(Conflict):
+        await Records(bench.store, tmp_path, remove_files, keep=0, log=log).remove(job)
+    assert removed == []
+
+
+async def test_files_whose_record_went_before_the_core_died_go_too(
+    bench: Bench, tmp_path: Path
+) -> None:
+    removed = []
+
+    async def remove_files(job_id: str) -> None:
+        removed.append(job_id)
+
+    gone, kept = [await put(bench.store, NOW) for _ in range(2)]
+    for name in (gone.id, kept.id, new_id(), "other"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+    await bench.store.remove_job(await bench.store.update_job(gone, state=JobState.FINISHED))
+    await Records(bench.store, tmp_path, remove_files, keep=0, log=log).sweep()
+    # What this database never knew may be another's.
+    assert removed == [gone.id]
+
+
+async def test_old_records_go_with_their_files(bench: Bench, tmp_path: Path) -> None:
     removed = []
 
     async def remove_files(job_id: str) -> None:
@@ -115,7 +199,7 @@ async def test_old_records_go_with_their_files(bench: Bench) -> None:
     old, young = await put(bench.store, NOW), await put(bench.store, NOW)
     for job, end in ((old, NOW), (young, NOW + HOUR)):
         await bench.store.update_job(job, now=end, state=JobState.FINISHED)
-    records = Records(bench.store, remove_files, keep=3600, log=log)
+    records = Records(bench.store, tmp_path, remove_files, keep=3600, log=log)
     assert await records.remove_old(NOW + 1.5 * HOUR) == 1
     assert removed == [old.id]
     assert await bench.store.get_job(old.id) is None

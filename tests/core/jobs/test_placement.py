@@ -393,3 +393,14 @@ async def test_the_jobs_of_an_array_are_placed_in_order(tmp_path: Path) -> None:
         jobs = await office.store.list_jobs(array=first)
         placed = [job.array_index for job in jobs if job.state is JobState.ALLOCATING]
         assert sorted(index or 0 for index in placed) == [0, 1, 2, 3]
+
+
+async def test_a_large_index_comes_before_later_jobs(tmp_path: Path) -> None:
+    async with opened(tmp_path, LabGate()) as office:
+        first = await office.submit(array="0,9000000", cpus=2)
+        office.clock -= dt.timedelta(milliseconds=999)
+        later = await office.submit("bob", cpus=2)
+        await office.placer.plan_once()
+        jobs = await office.store.list_jobs(array=first)
+        assert [job.state for job in jobs] == [JobState.ALLOCATING] * 2
+        assert (await office.job(later)).state is JobState.QUEUED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -152,15 +153,13 @@ async def test_ports_of_a_job_are_reached_by_socket_and_by_tunnel(desk: Desk, ht
     assert tunnel["listen"]["port"] == port
 
     async def shouted() -> bool:
-        reader, writer = await asyncio.open_connection(tunnel["listen"]["host"], port)
-        try:
-            writer.write(b"by tunnel")
-            writer.write_eof()
-            return await in_time(reader.read(), 10) == b"BY TUNNEL"
-        except ConnectionError:
-            return False
-        finally:
-            writer.close()
+        with contextlib.suppress(ConnectionError):
+            reader, writer = await asyncio.open_connection(tunnel["listen"]["host"], port)
+            with contextlib.closing(writer):
+                writer.write(b"by tunnel")
+                writer.write_eof()
+                return await in_time(reader.read(), 10) == b"BY TUNNEL"
+        return False
 
     await eventually(shouted, "an answer through the tunnel", 10)
     async with socket_of(http, job_id, f"ports/{port}") as link:

@@ -95,3 +95,16 @@ async def test_results_too_large_are_told_and_the_log_is_home(
     assert job.failure.reason == "outputs_too_large"
     assert await desk.log(job_id) == "12345678901\n"
     assert at_the_site(desk) == []
+
+
+async def test_huge_log_comes_home_without_its_middle(open_desk: OpenDesk) -> None:
+    desk = await open_desk("c.SkyPortCore.max_log = 2**10")
+    job_id = await desk.submit(
+        "sh", "-c", "echo first; truncate -s 1T out; echo last", stdout="out"
+    )
+    job = await desk.end(job_id)
+    assert job.state is JobState.FINISHED
+    log = await desk.log(job_id)
+    assert log.startswith("first\n") and "last\n" in log and len(log) < 2**11
+    assert log.splitlines()[-1].startswith("[This log is not whole: of 109951162778")
+    assert [each.reason for each in await desk.events(job_id)].count("log_truncated") == 1

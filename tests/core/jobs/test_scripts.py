@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from skyport_core.client import CoreError
 from skyport_core.model import JobState, task_id
 from tests.infra.desk import Desk, opened
 from tests.infra.wait import eventually
@@ -92,8 +93,8 @@ async def test_script_that_cannot_start_fails_in_words(
 
 async def test_file_in_the_place_of_the_jobs_own_is_refused(desk: Desk) -> None:
     files = [{"path": "bin/srun", "content": ""}]
-    job = await desk.end(await desk.submit(script=SH, files=files))
-    assert job.failure is not None and "'bin/srun'" in job.failure.message
+    with pytest.raises(CoreError, match="'bin/srun'"):
+        await desk.submit(script=SH, files=files)
 
 
 # -- batch jobs with a port -------------------------------------------------------------------

@@ -113,6 +113,24 @@ def test_what_is_wrong_is_told_with_line_and_option(options: str, says: str) -> 
     assert message.startswith("line 2: #SBATCH")
 
 
+@pytest.mark.parametrize(
+    ("options", "tasks", "per_task", "per_node"),
+    [
+        ("--ntasks=2 --nodes=1", "2", "1", None),
+        ("-n 8 -N 2 -c 2", "8", "2", None),
+        ("--ntasks-per-node=4 -N 3", "12", "1", "4"),
+        ("-c 4", "1", "4", None),
+        ("-n 2 --export=SLURM_NTASKS=5", "5", "1", None),
+    ],
+)
+def test_job_is_told_its_tasks(
+    options: str, tasks: str, per_task: str, per_node: str | None
+) -> None:
+    told = completed(f"#SBATCH {options}").variables
+    assert (told["SLURM_NTASKS"], told["SLURM_CPUS_PER_TASK"]) == (tasks, per_task)
+    assert told.get("SLURM_NTASKS_PER_NODE") == per_node
+
+
 def test_options_count_only_before_the_first_command() -> None:
     request = completed("#SBATCH -Jx", "", "# more", "#SBATCH -c2", "true", "#SBATCH --nonsense")
 
@@ -133,10 +151,10 @@ def test_standard_error_goes_with_standard_output_unless_it_has_a_file() -> None
 def test_swm_holds_where_both_dialects_speak() -> None:
     request = completed(
         "#SWM name swm",
-        "#SBATCH -J slurm -c 2 --export=A=slurm,B=slurm -p lab",
+        "#SBATCH -J slurm --mem 2 --export=A=slurm,B=slurm -p lab",
         "#SWM env A=swm",
         "#SWM site cloud",
     )
 
-    assert (request.name, request.cpus, request.site) == ("swm", 2, "cloud")
+    assert (request.name, request.memory, request.site) == ("swm", 2, "cloud")
     assert request.variables == {"A": "swm", "B": "slurm"}

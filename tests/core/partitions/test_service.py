@@ -12,10 +12,10 @@ from typing import cast
 import pytest
 from cryptography.fernet import Fernet
 
-from skyport_core.api.services import ServiceError
 from skyport_core.model import JobState, PartitionRecord, PartitionState
 from skyport_core.partitions.reconciler import PartitionReconciler
 from skyport_core.partitions.service import Partitions
+from skyport_core.service import ServiceError
 from skyport_core.store import Store
 from skyport_core.wire import JobRequest
 

@@ -18,7 +18,7 @@ OfferList = list[Offer]
 
 
 def in_order(queue: Queue) -> Queue:
-    return sorted(queue, key=lambda job: (job.submitted, job.id))
+    return sorted(queue, key=lambda job: (job.submitted, job.index, job.id))
 
 
 def admits(place: NodeState | Offer, job: PendingJob) -> bool:

@@ -6,12 +6,36 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
+
+from skyport_core.ssh.program import PROGRAM
 from skyport_core.ssh.runner import Runner, RunSpec
 from tests.infra.sshd import SSHD
 
 from .waiting import carrying, until, until_state
 
 SLEEP = ("sleep", "3600")
+
+OLDER = (
+    PROGRAM.replace('    fill started "$(now)"\n', "")
+    .replace("\nlimit)\n", "\nnever)\n")
+    .replace('sh "$own/runner.sh" limit "$id" "$mask" "$left" &', "built_in &")
+    .replace(
+        "\nsupervise() {\n",
+        """
+built_in() {
+    trap 'kill "$nap" 2>/dev/null; exit 0' TERM
+    sleep "$walltime" &
+    nap=$!
+    wait "$nap"
+    : >"$own/timed_out"
+    terminate "$grace"
+}
+supervise() {
+""",
+    )
+)
+"""A runner whose supervisor waits for the end of the time by itself."""
 
 
 async def running(runner: Runner, walltime: int | None) -> None:
@@ -75,3 +99,38 @@ async def test_walltime_told_before_the_start_counts_from_the_start(runner: Runn
 
 async def test_walltime_of_a_job_that_is_not_there_changes_nothing(runner: Runner) -> None:
     assert (await runner.set_walltime(5)).state == "absent"
+
+
+async def test_timer_that_was_killed_is_replaced(runner: Runner) -> None:
+    await running(runner, 3600)
+    own = Path(await runner.job_dir(), ".runner")
+    await until((own / "timer").exists, "a timer")
+    timer = psutil.Process(int((own / "timer").read_text().split()[0]))
+    for process in (*timer.children(), timer):
+        process.kill()
+    (own / "runner.sh").unlink()
+    await runner.set_walltime(1)
+    assert (await until_state(runner, "exited")).timed_out
+
+
+async def test_job_of_an_older_runner_gets_another_walltime(runner: Runner) -> None:
+    await runner.stage(RunSpec(SLEEP, walltime=2))
+    own = Path(await runner.job_dir(), ".runner")
+    (own / "runner.sh").write_text(OLDER)
+    began = time.monotonic()
+    await runner.start()
+    await runner.set_walltime(3, age=0)
+    assert (await until_state(runner, "exited")).timed_out
+    assert time.monotonic() - began > 2.9
+
+
+async def test_age_of_a_job_is_known_as_long_as_it_is_there(runner: Runner) -> None:
+    assert (await runner.status()).age is None
+    await runner.stage(RunSpec(("true",)))
+    await runner.start()
+    await until_state(runner, "exited")
+    record = Path(await runner.job_dir(), ".runner/started")
+    record.write_text(f"{int(time.time()) - 100}\n")
+    assert (await runner.status()).age in range(100, 110)
+    record.write_text("not a number\n")
+    assert (await runner.status()).age is None

@@ -58,6 +58,16 @@ async def test_pages_of_one_moment_miss_nothing(store: Store, now: dt.datetime) 
     assert await store.list_jobs(after=jobs[1].id) == jobs[2:]
 
 
+async def test_pages_of_an_array_come_by_index(store: Store, now: dt.datetime) -> None:
+    first = await put(store, now, array="8-11")
+    jobs = await store.list_jobs()
+    assert [job.array_index for job in jobs] == [8, 9, 10, 11]
+    assert await store.list_jobs(after=first.id, limit=2) == jobs[1:3]
+    assert await store.list_jobs(before=jobs[2].id, newest_first=True) == jobs[1::-1]
+    await store.remove_job(await store.update_job(jobs[1], state=JobState.CANCELLED))
+    assert await store.list_jobs(after=jobs[1].id) == jobs[2:]
+
+
 async def test_by_owner(store: Store, now: dt.datetime) -> None:
     await put(store, now, owner="ada")
     bobs = await put(store, now, owner="bob")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import hashlib
 import hmac
 import json
+import time
 
 import pytest
 
 from skyport_core.model import EventDraft, JobState, task_id
 from skyport_core.store import Conflict, Different, Store, Told, Tombstoned
+from skyport_core.store.cancelling import Cancelled
 from skyport_core.wire import JobRequest, JobSecrets
 from tests.core.store.samples import LATER, new_id, put, request
 
@@ -80,6 +83,76 @@ async def test_an_array_one_of_whose_ids_is_taken_is_not_made(
     assert (await store.put_job(job_id, "ada", request(), now))[1]
 
 
+async def test_an_array_is_cancelled_as_a_whole(store: Store, now: dt.datetime) -> None:
+    first = await put(store, now, array="0-3", environment={"TOKEN": "x"})
+    ids = [job.id for job in await store.list_jobs(array=first.id)]
+    await store.update_job(first, state=JobState.FINISHED)
+    placed = await store.get_job(ids[1])
+    assert placed is not None
+    placed = await store.update_job(placed, state=JobState.ALLOCATING, site="lab")
+    assert await store.cancel_array(first.id, "bob", now) is None
+    found = await store.cancel_array(first.id, "ada", now + LATER)
+    assert found is not None
+    assert (sorted(found.ended), found.ending) == (sorted(ids[2:]), [ids[1]])
+    jobs = {job.id: job for job in await store.list_jobs(array=first.id)}
+    assert [jobs[each].state.value for each in ids] == [
+        "FINISHED",
+        "ALLOCATING",
+        "CANCELLED",
+        "CANCELLED",
+    ]
+    assert jobs[ids[1]].target is JobState.CANCELLED
+    assert (jobs[ids[2]].ended_at, jobs[ids[2]].version) == (now + LATER, 1)
+    told = [(event.seq, event.reason, event.progress) for event in await store.events(ids[2])]
+    assert told == [(1, "queued", 5), (2, "cancelled", 100)]
+    assert (await store.events(ids[1]))[-1].reason == "cancel"
+    assert await store.secrets(ids[2]) == JobSecrets()
+    assert await store.active_jobs() == [jobs[ids[1]]]
+    with pytest.raises(Conflict):
+        await store.update_job(placed, node="n1")
+    assert await store.cancel_array(first.id, None, now) == Cancelled([], [])
+
+
+async def test_a_submission_that_cannot_be_stored_fails_no_other(
+    store: Store, now: dt.datetime
+) -> None:
+    good = [(new_id(), now) for _ in range(3)]
+    unstorable = (new_id(), now.replace(tzinfo=None))
+    made = await asyncio.gather(
+        *(store.put_job(*each) for each in submissions([good[0], unstorable, *good[1:]])),
+        return_exceptions=True,
+    )
+    assert [isinstance(each, Exception) for each in made] == [False, True, False, False]
+    assert len(await store.list_jobs()) == 3
+
+
+def submissions(
+    given: list[tuple[str, dt.datetime]],
+) -> list[tuple[str, str, JobRequest, dt.datetime]]:
+    return [(job_id, "ada", request(), time) for job_id, time in given]
+
+
+async def test_a_large_array_holds_up_neither_the_loop_nor_others(
+    store: Store, now: dt.datetime
+) -> None:
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - began)
+
+    watching = asyncio.create_task(watch())
+    job, created = await store.put_job(new_id(), "ada", request(array="0-2999"), now)
+    watching.cancel()
+    assert created
+    assert len({each.number for each in await store.list_jobs(array=job.id)}) == 3000
+    # What the loop's own thread worked at a time, whatever else this machine does.
+    assert longest < 0.1
+
+
 async def test_an_ended_job_lives_again_with_a_number_of_its_own(
     store: Store, now: dt.datetime
 ) -> None:
@@ -89,6 +162,8 @@ async def test_an_ended_job_lives_again_with_a_number_of_its_own(
     assert await store.get_job(job.id) == revived
     assert (revived.state, revived.target) == (JobState.QUEUED, JobState.RUNNING)
     assert (revived.attempt, revived.version, revived.ended_at) == (1, 2, None)
+    # Until what its last attempt brought home is removed.
+    assert revived.requeue
     assert revived in await store.active_jobs()
     last = (await store.events(job.id))[-1]
     assert (last.reason, last.progress) == ("requeued", 5)

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from alembic import command
 
@@ -14,10 +15,12 @@ from skyport_core.store.database import Database
 from skyport_core.store.schema import migration_config
 from tests.core.store.conftest import OpenStore
 
+AN_HOUR = dt.timedelta(hours=1)
 
-def write_first_release(connection: sa.Connection, now: dt.datetime) -> None:
-    """The tables of schema 0001 with one running job and its partition."""
-    command.upgrade(migration_config(connection), "0001")
+
+def write_release(connection: sa.Connection, version: str, now: dt.datetime) -> None:
+    """The tables of an early schema with one running job, its event, secrets and partition."""
+    command.upgrade(migration_config(connection), version)
     tables = sa.MetaData()
     tables.reflect(connection)
 
@@ -37,7 +40,10 @@ def write_first_release(connection: sa.Connection, now: dt.datetime) -> None:
     job |= {"created_at": now, "state_since": now, "site": "azure", "partition": "p1"}
     job |= {"forward_ports": {}, "excluded": {"azure/big": "quota"}, "attempt": 1}
     job |= {"wait_reason": "", "cleanup_pending": False, "version": 4}
-    insert("jobs", **job, event_seq=1, progress=95)
+    insert("jobs", **job, event_seq=1, progress=95, reserved_cpus=2.0, reserved_gpus=1)
+    event = {"message": "Placed", "reason": "placed", "hint": "", "progress": 10}
+    insert("events", job_id="j1", seq=1, time=now - AN_HOUR, state="ALLOCATING", **event)
+    insert("job_secrets", job_id="j1", token=b"sealed")
     partition: dict[str, Any] = {
         "name": "p1",
         "site": "azure",
@@ -49,12 +55,13 @@ def write_first_release(connection: sa.Connection, now: dt.datetime) -> None:
     insert("partitions", **partition, error="", version=3)
 
 
-async def test_what_the_first_release_wrote_is_kept(
-    db_url: str, open_store: OpenStore, now: dt.datetime
+@pytest.mark.parametrize("version", ["0001", "0002"])
+async def test_what_earlier_releases_wrote_is_kept(
+    db_url: str, open_store: OpenStore, now: dt.datetime, version: str
 ) -> None:
     database = Database(db_url)
     async with database.write() as connection:
-        await connection.run_sync(write_first_release, now)
+        await connection.run_sync(write_release, version, now)
     await database.close()
     store = await open_store()
     partition = PartitionRecord(
@@ -65,3 +72,28 @@ async def test_what_the_first_release_wrote_is_kept(
     assert job.spec == JobSpec(kind=JobKind.BATCH, name="old", command=("true",), cpus=2)
     assert await store.list_jobs(name="old") == [job]
     assert (job.state, job.excluded) == (JobState.RUNNING, {"azure/big": "quota"})
+    assert [event.message for event in await store.events("j1")] == ["Placed"]
+    # What it has used is counted from when it got its place.
+    await store.update_job(job, state=JobState.FINISHED, now=now + AN_HOUR)
+    (line,) = await store.usage(now - 2 * AN_HOUR, now + 2 * AN_HOUR)
+    assert (line.started_at, line.ended_at) == (now - AN_HOUR, now + AN_HOUR)
+    assert (line.owner, line.site, line.flavor, line.cpus, line.gpus) == (
+        "ada",
+        "azure",
+        "small",
+        2.0,
+        1,
+    )
+
+
+async def test_an_upgrade_can_be_taken_back(db_url: str, now: dt.datetime) -> None:
+    database = Database(db_url)
+    async with database.write() as connection:
+        await connection.run_sync(write_release, "0002", now)
+        for step, version in ((command.upgrade, "head"), (command.downgrade, "0002")):
+            await connection.run_sync(
+                lambda sync, step=step, version=version: step(migration_config(sync), version)
+            )
+        assert await connection.scalar(sa.text("SELECT COUNT(*) FROM events")) == 1
+        assert await connection.scalar(sa.text("SELECT state FROM jobs")) == "RUNNING"
+    await database.close()

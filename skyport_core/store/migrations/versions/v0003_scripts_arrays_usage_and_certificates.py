@@ -33,12 +33,30 @@ def _new_columns() -> tuple[sa.Column[Any], ...]:
     )
 
 
+# What jobs held a place when this version came: their lines of usage begin with that place.
+_PLACED = """
+INSERT INTO usage (job_id, attempt, owner, account, site, flavor, nodes, cpus, gpus, share, price,
+                   currency, started_at)
+SELECT jobs.id, jobs.attempt, jobs.owner, '', jobs.site, COALESCE(partitions.flavor, ''), 1,
+       COALESCE(jobs.reserved_cpus, 0), COALESCE(jobs.reserved_gpus, 0), 1, partitions.price,
+       CASE WHEN partitions.price IS NULL THEN '' ELSE 'USD' END,
+       COALESCE((SELECT MAX(events.time) FROM events
+                 WHERE events.job_id = jobs.id AND events.reason = 'placed'),
+                jobs.started_at, jobs.state_since)
+FROM jobs LEFT JOIN partitions ON partitions.name = jobs.partition
+WHERE jobs.site IS NOT NULL
+  AND jobs.state IN ('ALLOCATING', 'STAGING', 'STARTING', 'RUNNING', 'COLLECTING')
+"""
+
+
 def upgrade() -> None:
     """To this version."""
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        for column in _new_columns():
-            batch_op.add_column(column)
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
+    # In place: other tables refer to these two, so that SQLite would not let a copy replace them.
+    with op.batch_alter_table("job_ids", schema=None, recreate="never") as batch_op:
+        batch_op.add_column(sa.Column("array_index", sa.Integer(), nullable=True))
+    with op.batch_alter_table("jobs", schema=None, recreate="never") as batch_op:
+        for added in _new_columns():
+            batch_op.add_column(added)
         batch_op.create_index(batch_op.f("ix_jobs_array_id"), ["array_id"], unique=False)
     # What had secrets then is not known; nothing that has ended is run again without them.
     op.execute(sa.text("UPDATE jobs SET secret = true"))
@@ -73,6 +91,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "attempt", name=op.f("pk_usage")),
     )
     op.create_index(op.f("ix_usage_ended_at"), "usage", ["ended_at"], unique=False)
+    op.execute(sa.text(_PLACED))
     op.create_table(
         "certificates",
         sa.Column("serial", sa.Text(), nullable=False),
@@ -82,10 +101,19 @@ def upgrade() -> None:
         sa.Column("expires_at", TIME, nullable=False),
         sa.Column("revoked_at", TIME, nullable=True),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.Column("issued_by", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("serial", name=op.f("pk_certificates")),
     )
-    op.create_index(
-        op.f("ix_certificates_revoked_at"), "certificates", ["revoked_at"], unique=False
+    for column in ("revoked_at", "issued_by", "name"):
+        op.create_index(f"ix_certificates_{column}", "certificates", [column], unique=False)
+    op.create_table(
+        "refusals",
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("serial", sa.Text(), nullable=False),
+        sa.Column("revoked_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.Column("reason", sa.Text(), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "serial", name=op.f("pk_refusals")),
     )
     op.create_table(
         "identities",
@@ -97,11 +125,13 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """To the version before."""
-    for table in ("identities", "certificates", "usage", "job_scripts"):
+    for table in ("identities", "refusals", "certificates", "usage", "job_scripts"):
         op.drop_table(table)
     with op.batch_alter_table("partitions", schema=None) as batch_op:
         batch_op.drop_column("count")
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
+    with op.batch_alter_table("jobs", schema=None, recreate="never") as batch_op:
         batch_op.drop_index(batch_op.f("ix_jobs_array_id"))
-        for column in _new_columns():
-            batch_op.drop_column(column.name)
+        for added in _new_columns():
+            batch_op.drop_column(added.name)
+    with op.batch_alter_table("job_ids", schema=None, recreate="never") as batch_op:
+        batch_op.drop_column("array_index")

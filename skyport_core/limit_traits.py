@@ -1,0 +1,35 @@
+"""Options of the core that say how much jobs and their owners may take."""
+
+from __future__ import annotations
+
+from traitlets import HasTraits, Int
+
+
+class LimitTraits(HasTraits):
+    """The part of the core's configuration that is about the size of jobs."""
+
+    max_jobs = Int(
+        20_000,
+        min=0,
+        help="""
+        Jobs that have not ended which one owner may have. 0: any number. Does not hold for what
+        admins submit.
+        """,
+    ).tag(config=True)
+
+    max_output = Int(10 * 2**30, min=1, help="Bytes of results that one job may bring home.").tag(
+        config=True
+    )
+
+    max_input = Int(
+        10 * 2**30, min=0, help="Bytes that the uploaded inputs of one job may have together."
+    ).tag(config=True)
+
+    max_inputs_total = Int(
+        100 * 2**30,
+        min=0,
+        help="""
+        Bytes that the uploaded inputs of all jobs of one owner that have not ended may have
+        together. 0: no limit.
+        """,
+    ).tag(config=True)
