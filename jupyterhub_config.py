@@ -91,6 +91,8 @@ c.JupyterHub.custom_scopes = {
         "description": "See and change the Sky Port jobs of all users, and drain nodes",
         "subscopes": ["custom:skyport:jobs:write"],
     },
+    # In no role here: the core's HTTPS door, for which certificates are, is not open.
+    "custom:skyport:certificates": {"description": "Get short-lived Sky Port certificates"},
 }
 # A user's own tokens have what the user has. The tokens of servers have the role "server", which is
 # left as it is: what runs in a server cannot act as its user at the core.

@@ -157,6 +157,14 @@ class HubAPI:
             raise RuntimeError(f"The hub lists {len(found)} users instead of {self._page}")
 
 
+async def _as_by_default(slurm: Slurm) -> None:
+    """Have Slurm schedule when it would by itself; the tests have it at each submission."""
+    file = slurm.home / "slurm.conf"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.startswith("SchedulerParameters")))
+    await slurm.call("scontrol", "reconfigure")
+
+
 @contextlib.asynccontextmanager
 async def subjects(stored: int, page: int) -> AsyncIterator[tuple[Core, HubAPI, Slurm]]:
     """All three, running; nothing is left of them afterwards."""
@@ -172,6 +180,7 @@ async def subjects(stored: int, page: int) -> AsyncIterator[tuple[Core, HubAPI, 
         ]
         hub = await stack.enter_async_context(Hub())
         slurm = await stack.enter_async_context(Slurm())
+        await _as_by_default(slurm)
         await slurm.call("scontrol", "update", "NodeName=c1", "State=DRAIN", "Reason=benchmark")
         yield Core(process, sessions[0], page), HubAPI(hub, sessions[1], page), slurm
 

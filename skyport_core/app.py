@@ -12,6 +12,7 @@ from traitlets import Bool, Dict, Enum, Float, Instance, Int, List, TraitError, 
 from traitlets import default as default_value
 from traitlets import validate as validator
 
+from skyport_gates.descriptors import raise_limit
 from skyport_gates.gate import Gate
 from skyport_gates.plugins import load_gate_class
 
@@ -325,6 +326,7 @@ class SkyPortCore(DoorTraits, HttpsTraits, LimitTraits, CoreApplication):
             max_offers=self.max_offers,
             keep_time=self.keep_time,
             max_output=self.max_output,
+            max_output_files=self.max_output_files,
             max_input=self.max_input,
             max_log=self.max_log,
             max_jobs=self.max_jobs,
@@ -341,6 +343,7 @@ class SkyPortCore(DoorTraits, HttpsTraits, LimitTraits, CoreApplication):
             accounts=parse_accounts(self.accounts),
             input_timeout=self.input_timeout,
             allowed_forwards=tuple(self.allowed_forwards),
+            peer_forwards=self.peer_forwards,
         )
 
     def start(self) -> None:
@@ -354,6 +357,7 @@ class SkyPortCore(DoorTraits, HttpsTraits, LimitTraits, CoreApplication):
             self.core = self.make_core()
         except (HomeLockedError, ValueError, TraitError) as error:
             self.exit_with(str(error))
+        raise_limit()
         try:
             asyncio.run(self._serve())
         except (CertificateError, DatabaseUnusable, DoorError) as error:

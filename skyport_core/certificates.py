@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 
-from .model import BY_HUB, CertificateKind
+from .model import BY_HUB, BY_SOCKET, CertificateKind
 from .pki import DEFAULT_DAYS, CertificateError, Issuer, Register, Signing, canonical_serial
 from .service import ServiceError
 from .store import ParentRevoked, Store, TooManyCertificates
@@ -116,6 +116,8 @@ class Certificates:
                 raise _forbidden("Tokens of the hub get no certificates here: ask the admin.")
             return dt.timedelta(hours=self._hub_hours)
         longest = self._days * DAY
+        if signing.by == BY_SOCKET:
+            return longest
         known = await self._store.certificate(signing.by)
         if known is None:
             raise _forbidden(f"The certificate {signing.by} is not on record here.")

@@ -103,6 +103,9 @@ class CoreApplication(Application):
         self.parse_command_line(argv)
         if self.subapp is not None:
             return
+        if self.extra_args:
+            known = ", ".join(self.subcommands) or "none"
+            self.exit_with(f"There is no command {self.extra_args[0]!r}; commands: {known}.")
         self.load_configuration()
         home = Path(self.home)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -179,12 +182,16 @@ def subcommands() -> dict[str, tuple[Subcommand, str]]:
     from .certcommand import CertCommand
 
     return {
-        **{name: (_of_gate(name), f"Commands of the gate {name}.") for name in command_names()},
+        **{name: (_of_gate(name), _help_of_gate(name)) for name in command_names()},
         "upgrade-db": (UpgradeDB, UpgradeDB.description),
         "cert": (CertCommand, CertCommand.description),
         "openapi": (ShowOpenAPI, ShowOpenAPI.description),
         "ssh-ca": (ShowSSHCA, "Print the public key that on-prem nodes must trust."),
     }
+
+
+def _help_of_gate(name: str) -> str:
+    return f"Commands of an installed gate; see skyport-core {name} --help."
 
 
 def _of_gate(name: str) -> Callable[[Application], Application]:

@@ -11,10 +11,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # A FIFO that was planted there must not hold up who opens it.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make_private(folder: Path) -> None:
@@ -22,6 +24,16 @@ def make_private(folder: Path) -> None:
     if not folder.is_dir():
         make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def open_draft(path: Path) -> BinaryIO:
+    """A new file for its owner only, to write, in the place of what was left there.
+
+    The folders above it are made.
+    """
+    make_private(path.parent)
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, _DRAFT, 0o600), "wb")
 
 
 def open_file(root: Path, name: str) -> int:

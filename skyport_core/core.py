@@ -161,6 +161,7 @@ class Core:
                 ServerIdentity(issuer, self.home, self._https.server),
                 self._https.address,
                 self._https.port,
+                caps=self._https.caps,
             )
         await self._partitions.recover()
         await self._reconciler.recover()

@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from traitlets import Float, HasTraits, Int, List, TraitError, Unicode
+from traitlets import Bool, Float, HasTraits, Int, List, TraitError, Unicode
 from traitlets import default as default_value
 from traitlets import validate as validator
 
@@ -77,6 +77,15 @@ class DoorTraits(HasTraits):
         Services near the core that jobs of all callers may have carried to their nodes, as
         "host:port", with * for any port. Callers at the Unix socket and services that may act for
         all users are trusted with any; others get ways to their own machine, and to these.
+        """,
+    ).tag(config=True)
+
+    peer_forwards = Bool(
+        True,
+        help="""
+        Whether jobs that came by HTTPS may have any port of the machine that they were submitted
+        from carried to their nodes. Never a port of the core's own machine, for whoever is logged
+        in there: list those in allowed_forwards.
         """,
     ).tag(config=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 from traitlets import Float, HasTraits, Int, List, TraitError, Unicode
 from traitlets import validate as validator
 
-from .api.doors.tls import HttpsOptions
+from .api.doors import Caps, HttpsOptions
 from .pki import DEFAULT_DAYS
 from .pki.names import host_names
 from .pki.server import ServerOptions, own_hosts
@@ -61,13 +61,31 @@ class HttpsTraits(HasTraits):
         """
     ).tag(config=True)
 
+    https_connections = Int(
+        1000,
+        min=0,
+        help="""
+        Connections that may be open by HTTPS at the same time; further ones are closed. 0: any
+        number.
+        """,
+    ).tag(config=True)
+
+    https_connections_per_peer = Int(
+        200,
+        min=0,
+        help="""
+        Of these, how many one address may have (of IPv6: one /64). Raise it for a proxy, or for a
+        hub on another machine with many users. 0: any number.
+        """,
+    ).tag(config=True)
+
     certificate_days = Float(
         DEFAULT_DAYS,
         min=0.01,
         max=3650,
         help="""
         Days that a certificate is valid when its request does not say. By the API none is issued
-        that is valid for longer, but to callers at the Unix socket.
+        that is valid for longer, but to root and the core's own user at the Unix socket.
         """,
     ).tag(config=True)
 
@@ -118,6 +136,7 @@ class HttpsTraits(HasTraits):
                 keyfile=_path(self.https_keyfile),
                 client_ca_file=_path(self.client_ca_file),
             ),
+            Caps(self.https_connections, self.https_connections_per_peer),
         )
 
     def _hosts(self) -> tuple[str, ...]:

@@ -21,6 +21,15 @@ class LimitTraits(HasTraits):
         config=True
     )
 
+    max_output_files = Int(
+        100_000,
+        min=1,
+        help="""
+        Files and folders that may be where the results of one job are looked for; of more, none
+        come home.
+        """,
+    ).tag(config=True)
+
     max_input = Int(
         10 * 2**30, min=0, help="Bytes that the uploaded inputs of one job may have together."
     ).tag(config=True)

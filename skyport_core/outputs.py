@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from pathlib import Path
 
-from .confined import make_private
+from .confined import open_draft
 
 INPUTS, OUTPUTS, UPLOADS = "inputs", "files", "uploads"
 """Folders in a job's: what was uploaded for it, what it brought home, what is on its way in."""
@@ -37,9 +36,7 @@ async def write_private(path: Path, data: bytes) -> None:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    make_private(path.parent)
     part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with open_draft(part) as file:
         file.write(data)
     part.replace(path)

@@ -30,6 +30,7 @@ class Settings:
     max_offers: int = 20
     keep_time: float = 14 * 86400.0
     max_output: int = 10 * 2**30
+    max_output_files: int = 100_000
     max_input: int = 10 * 2**30
     max_log: int = 256 * 2**20
     max_jobs: int = 20_000
@@ -42,6 +43,7 @@ class Settings:
     container_engine: str = "auto"
     storages: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     allowed_forwards: tuple[str, ...] = ()
+    peer_forwards: bool = True
 
     max_walltime: int = 0
     record_time: float = 90 * 86400.0

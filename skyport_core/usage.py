@@ -87,6 +87,13 @@ def days_of(query: UsageQuery, today: dt.date) -> tuple[dt.date, dt.date]:
     return since, until
 
 
+def end_of(day: dt.date) -> dt.datetime:
+    """When a day of UTC is over; of the last there is, the last moment."""
+    if day == dt.date.max:
+        return dt.datetime.max.replace(tzinfo=dt.timezone.utc)
+    return midnight(day) + DAY
+
+
 def midnight(day: dt.date) -> dt.datetime:
     """The beginning of a day, UTC."""
     return dt.datetime.combine(day, dt.time(), dt.timezone.utc)
@@ -98,7 +105,7 @@ def summary(intervals: Iterable[Interval], query: UsageQuery, now: dt.datetime) 
     Money of different currencies is never added: each has a row of its own.
     """
     since, until = days_of(query, now.date())
-    begin, end = midnight(since), min(midnight(until) + DAY, now)
+    begin, end = midnight(since), min(end_of(until), now)
     groups: dict[Key, dict[str, _Sum]] = {}
     for used in intervals:
         start, stop = max(used.started_at, begin), min(used.ended_at or now, end)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import datetime as dt
+import functools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .jobs.obstacles import Sorted
 from .jobs.placement import Placer
@@ -38,10 +39,8 @@ class WhatIf:
         timetable = Timetable()
         if found.open:
             timetable = await self._placer.timetable(found.open, jobs)
-        listing = await self._listing(job, jobs, found, timetable, now)
-        offers, total = await asyncio.to_thread(list_places, listing)
-        verdict = _verdict(job, found, timetable, listing)
-        return verdict.model_copy(update={"offers": offers, "total": total})
+        listing, foresee = await self._listing(job, jobs, found, timetable, now)
+        return await asyncio.to_thread(_answer, job, found, timetable, listing, foresee)
 
     async def _listing(
         self,
@@ -50,7 +49,8 @@ class WhatIf:
         found: Sorted,
         timetable: Timetable,
         now: dt.datetime,
-    ) -> Listing:
+    ) -> tuple[Listing, Callable[[], Forecast] | None]:
+        """All that is known of the places, and what foretells when they are free."""
         nodes, _ = await self._prospects.nodes(jobs)
         pending = self._prospects.pending(job)
         queue = {each.id: each for each in found.open}
@@ -61,15 +61,14 @@ class WhatIf:
         ]
         nodes = _without(nodes, starting)
         ahead = [queue[each.job_id] for each in timetable.waiting if each.job_id != job.id]
-        forecast = None
+        foresee = None
         if len(ahead) <= FORESEEN:
             waiting = [Ahead(self._prospects.pending(each), each.spec.walltime) for each in ahead]
-            releases = [*_releases(jobs), *_planned(starting, now)]
-            forecast = Forecast(nodes, releases, waiting, now)
+            foresee = functools.partial(_foresee, nodes, jobs, starting, waiting, now)
         chosen = next((each for each in timetable.placements if each.job_id == job.id), None)
         taken = next((record for one, record in found.takes if one.id == job.id), None)
         sites = self._prospects.sites
-        return Listing(
+        listing = Listing(
             job=pending,
             walltime=job.spec.walltime,
             nodes=nodes,
@@ -77,10 +76,11 @@ class WhatIf:
             conditions=sites.conditions(),
             chosen=chosen,
             taken=taken,
-            forecast=forecast,
+            forecast=None,
             currency=self._prospects.currency,
             now=now,
         )
+        return listing, foresee
 
 
 def _imagined(owner: str, request: OfferRequest, now: dt.datetime) -> Job:
@@ -105,6 +105,16 @@ def _without(nodes: Sequence[NodeState], starting: Starting) -> list[NodeState]:
     return list(left.values())
 
 
+def _foresee(
+    nodes: Sequence[NodeState],
+    jobs: Sequence[Job],
+    starting: Starting,
+    waiting: Sequence[Ahead],
+    now: dt.datetime,
+) -> Forecast:
+    return Forecast(nodes, [*_releases(jobs), *_planned(starting, now)], waiting, now)
+
+
 def _releases(jobs: Sequence[Job]) -> list[Release]:
     return [
         Release(job.site, job.node, job.reserved, job.expires_at)
@@ -119,6 +129,21 @@ def _planned(starting: Starting, now: dt.datetime) -> list[Release]:
         for placement, job, walltime in starting
         if placement.node is not None and walltime is not None
     ]
+
+
+def _answer(
+    job: Job,
+    found: Sorted,
+    timetable: Timetable,
+    listing: Listing,
+    foresee: Callable[[], Forecast] | None,
+) -> OfferList:
+    """What to say, worked out; with a thousand nodes it takes a good part of a second."""
+    if foresee is not None:
+        listing = dataclasses.replace(listing, forecast=foresee())
+    offers, total = list_places(listing)
+    verdict = _verdict(job, found, timetable, listing)
+    return verdict.model_copy(update={"offers": offers, "total": total})
 
 
 def _verdict(job: Job, found: Sorted, timetable: Timetable, listing: Listing) -> OfferList:

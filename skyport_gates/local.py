@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Sequence
 from itertools import chain, repeat
@@ -50,8 +51,10 @@ class LocalGate(StaticGate):
     The gate keeps a small SSH server on 127.0.0.1 that lets in certificates of the core's SSH
     authority and nobody else, and reaches it like any other node. The server and the jobs do not
     belong to the core's process: they outlive a crash or an upgrade of the core and are found
-    again. Every login gets a home folder of its own, but all run as the same account: where users
-    must be kept apart from one another, use nodes with accounts of their own.
+    again. Every login gets a home folder of its own, but all run as the same account as the core:
+    each reaches the files of the others, and the core's keys and its socket. So it is for one
+    person, or for people who trust each other with all of that; the log says so when a second
+    login comes. Where users must be kept apart, use nodes with accounts of their own.
     """
 
     cpus = Float(
@@ -145,6 +148,7 @@ class LocalGate(StaticGate):
         self._watch: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self._reason = ""
+        self._warned = False
 
     async def start(self) -> None:
         """Make sure that the SSH server runs, and keep watch over it.
@@ -185,6 +189,8 @@ class LocalGate(StaticGate):
         """This machine with its present health. Raises GateUnavailable before :meth:`start`."""
         if self._endpoint is None:
             raise GateUnavailable(f"Site {self.name!r} has not been started.")
+        if not self._warned:
+            self._warn_of_several_users()
         return [
             Node(
                 name=NODE_NAME,
@@ -198,6 +204,20 @@ class LocalGate(StaticGate):
                 reason=self._reason,
             )
         ]
+
+    def _warn_of_several_users(self) -> None:
+        """Say in the log that they are not kept apart, once there are several."""
+        with contextlib.suppress(OSError):
+            logins = len(list(Path(self.homes_dir).expanduser().iterdir()))
+            if logins > 1:
+                self._warned = True
+                self.log.warning(
+                    "%d logins use site %s, and all run as the account of the core: each reaches "
+                    "the files of the others and everything of the core. Use nodes with accounts "
+                    "of their own (OnPremGate) for users who do not trust each other.",
+                    logins,
+                    self.name,
+                )
 
     def _process(self) -> LocalProcess:
         home = self.context.home

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 _SUN_PATH_LIMIT = 100
 """Bytes that fit into a Unix socket's address on every platform (the limit is 104 or 108)."""
+
+_RECORD = 256
+"""Bytes of the longest record of a job's supervisor."""
 
 
 def write_private(path: Path, text: str) -> None:
@@ -33,10 +38,10 @@ def process_start(pid: int) -> str | None:
     Together with the process id it names one process for as long as the machine runs.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(")")[2].split()
+    fields = text.rpartition(")")[2].split()
     state, start = fields[0], fields[19]
     return None if state in "ZX" else start
 
@@ -51,13 +56,24 @@ def live_jobs(homes_dir: Path) -> bool:
     boot = _boot_id()
     for record in homes_dir.glob("*/.skyport/jobs/*/.runner/lock"):
         try:
-            pid, start, at = record.read_text(encoding="utf-8").split()
+            pid, start, at = _begin(record).split()
             lives = at == boot and process_start(int(pid)) == start
             if lives and not record.with_name("exit").exists():
                 return True
         except (OSError, ValueError):
             continue  # removed meanwhile, or not a record
     return False
+
+
+def _begin(path: Path) -> str:
+    """The first bytes of a login's file. Raises OSError for what could hold up its reader."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return os.read(descriptor, _RECORD).decode()
+    finally:
+        os.close(descriptor)
 
 
 def _boot_id() -> str:

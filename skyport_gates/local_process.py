@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from .descriptors import restore_limit
 from .gate import GateUnavailable
 from .local_files import control_address, process_start
 from .local_server import EXIT_TAKEN, Hello, Settings
@@ -220,6 +221,7 @@ class LocalProcess:
             env=clean_environment(os.environ, self._keep),
             start_new_session=True,
         )
+        restore_limit(process.pid)
         try:
             _, output = await in_time(process.communicate(), START_TIMEOUT)
         except BaseException as error:

@@ -253,7 +253,7 @@ class ApiHandler(ApiBase):
         """Take over what :func:`~.application.make_application` hands to every handler."""
         super().initialize(services)
         self._body = bytearray()
-        self._too_large = False
+        self._too_large = self._told_no = False
         self._pace = Pace(self.request)
 
     async def prepare(self) -> None:
@@ -267,13 +267,17 @@ class ApiHandler(ApiBase):
         """Answer with an error once the body has come and was dropped, or raise it at once.
 
         To an answer that overtakes the body, the connection is closed, and a client that is still
-        sending may see that instead of the answer.
+        sending may see that instead of the answer. Of two refusals the first is told.
         """
-        length = self.request.headers.get("Content-Length", "0")
+        if self._told_no:
+            return
+        headers = self.request.headers
+        length = headers.get("Content-Length", "0")
         streamed = type(self).data_received is not ApiHandler.data_received
-        if streamed or "Expect" in self.request.headers or not 0 < int(length) <= DRAIN:
+        small = length.isdecimal() and int(length) <= DRAIN
+        if streamed or not small or "Expect" in headers or "Transfer-Encoding" in headers:
             raise error
-        self._too_large = True
+        self._too_large = self._told_no = True
 
         def answer(*args: str, **kwargs: str) -> None:
             raise error

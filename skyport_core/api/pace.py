@@ -27,7 +27,7 @@ class Pace:
         self.busy = False
         self._request = request
         length = request.headers.get("Content-Length", "")
-        self._left = int(length) if length.isdigit() else None
+        self._left = int(length) if length.isdecimal() else None
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         if self._left or "Transfer-Encoding" in request.headers:

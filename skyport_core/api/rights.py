@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from typing import Protocol
@@ -52,12 +54,14 @@ def check_username(caller: Caller, request: Wish) -> None:
     raise ApiError(403, "forbidden", message, "username")
 
 
-def check_forwards(caller: Caller, request: Wish, allowed: Collection[str]) -> None:
+def check_forwards(
+    caller: Caller, request: Wish, allowed: Collection[str], peers: bool = True
+) -> None:
     """Raises ApiError 403 for a forward to where the caller has no business.
 
     A forward opens what the core's machine reaches to the job's node: databases that listen on
-    its loopback, other users' tunnels. So a caller gets a way to its own machine, and to what the
-    admin lists.
+    its loopback, other users' tunnels. So a caller gets a way to its own machine, unless that is
+    the core's too, and to what the admin lists.
 
     Parameters
     ----------
@@ -67,33 +71,60 @@ def check_forwards(caller: Caller, request: Wish, allowed: Collection[str]) -> N
         The job.
     allowed : collection of str
         Trait ``allowed_forwards``: ``host:port``, with ``*`` for any port.
+    peers : bool
+        Trait ``peer_forwards``: whether callers get ways to their own machines.
     """
-    if caller.may_name_owner:
+    if caller.may_name_owner or not request.forwards:
         return
     listed = {_split(place) for place in allowed}
+    own = caller.peer if peers and caller.peer and not is_of_this_machine(caller.peer) else None
     for name, place in request.forwards.items():
         host, port = _split(place)
-        if caller.peer is not None and host == _canonical(caller.peer):
+        if own is not None and host == _canonical(own):
             continue
         if listed.isdisjoint({(host, port), (host, ANY_PORT)}):
             message = (
                 f"forwards.{name} ({place}): {caller.name} may have "
-                f"{_choices(caller, allowed)} carried to a node, nothing else."
+                f"{_choices(own, allowed)} carried to a node, nothing else."
             )
             raise ApiError(403, "forbidden", message, f"forwards.{name}")
 
 
-def check_rights(caller: Caller, request: Wish, allowed_forwards: Collection[str]) -> str:
+def check_rights(
+    caller: Caller, request: Wish, allowed_forwards: Collection[str], peer_forwards: bool = True
+) -> str:
     """All rules at once; the job's owner. Raises ApiError 403."""
     owner = owner_of(caller, request)
     check_username(caller, request)
-    check_forwards(caller, request, allowed_forwards)
+    check_forwards(caller, request, allowed_forwards, peer_forwards)
     return owner
 
 
-def _choices(caller: Caller, allowed: Collection[str]) -> str:
-    own = [f"ports of its own machine {caller.peer}"] if caller.peer is not None else []
-    return ", ".join([*own, *sorted(allowed)]) or "nothing of the core's surroundings"
+def is_of_this_machine(address: str) -> bool:
+    """Whether an address is one of the machine that the core runs on, or is none that can be told.
+
+    The kernel knows: it gives a socket no address that belongs to another machine.
+    """
+    host = _canonical(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        found = ip_address(host.partition("%")[0])
+        place = socket.getaddrinfo(host, 0, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
+    except (ValueError, OSError):
+        return True
+    if found.is_loopback or found.is_unspecified:
+        return True
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(place[0][4])
+        except OSError as error:
+            return error.errno != errno.EADDRNOTAVAIL
+    return True
+
+
+def _choices(own: str | None, allowed: Collection[str]) -> str:
+    machine = [f"ports of its own machine {own}"] if own is not None else []
+    return ", ".join([*machine, *sorted(allowed)]) or "nothing of the core's surroundings"
 
 
 def _split(place: str) -> tuple[str, str]:

@@ -42,8 +42,16 @@ class JobService(Protocol):
         """Places near the core that anybody's jobs may have a forward to."""
 
     @property
+    def peer_forwards(self) -> bool:
+        """Whether jobs may have forwards to the machines that they were submitted from."""
+
+    @property
     def site_names(self) -> Collection[str]:
         """The sites of this core."""
+
+    @property
+    def has_accounts(self) -> bool:
+        """Whether the core has accounts of its own; else each site is one."""
 
     def account_of(self, site: str, by: Caller) -> str | None:
         """An account that a caller's jobs at a site can be charged to; None: there is none."""
@@ -56,11 +64,13 @@ class JobService(Protocol):
         *,
         submitted: JobRequest | None = None,
         by: Caller | None = None,
+        note: str = "",
     ) -> tuple[Job, bool]:
         """Put a job into the queue; the stored job, and whether it is new.
 
         Idempotent by ``job_id``; a repetition is recognised by ``submitted`` (None: ``request``).
-        Limits for users do not hold for ``by`` None, the core itself. Raises ``store.Tombstoned``
+        Limits for users do not hold for ``by`` None, the core itself. Its first event has ``note``
+        as its hint. Raises ``store.Tombstoned``
         when it was deleted before, and ``store.Different`` when the id belongs to another owner
         or to other content.
         """

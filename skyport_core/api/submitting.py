@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from ..caller import Caller
-from ..jobscript import ScriptError, complete
+from ..jobscript import Completed, ScriptError, understand
 from ..model import Job
+from ..service import ServiceError
 from ..store import Different, Tombstoned
 from ..wire import JobRequest, OfferRequest
 from .errors import ApiError
@@ -20,24 +24,40 @@ THREAD_SCRIPT = 2**16
 Request = TypeVar("Request", JobRequest, OfferRequest)
 
 
-async def completed(services: Services, caller: Caller, request: Request) -> Request:
+async def understood(services: Services, caller: Caller, request: Request) -> Completed[Request]:
     """The request with what its script's directives ask for where it was silent itself.
 
     Raises ApiError 422 naming the line and the directive at fault.
     """
     script = request.script
     if script is None:
-        return request
-    peer, sites = caller.peer, services.jobs.site_names
+        return Completed(request)
+    jobs = services.jobs
+    read = partial(
+        understand,
+        request,
+        peer=caller.peer,
+        sites=jobs.site_names,
+        any_account=not jobs.has_accounts,
+    )
     try:
-        if len(script) < THREAD_SCRIPT:
-            return complete(request, peer=peer, sites=sites)
-        return await asyncio.to_thread(complete, request, peer=peer, sites=sites)
+        return read() if len(script) < THREAD_SCRIPT else await asyncio.to_thread(read)
     except ScriptError as error:
-        where = f"line {error.line}: " if error.line else ""
-        what = f"{error.directive}: " if error.directive else ""
-        message = f"script: {where}{what}{error.message}"
+        message = f"script: {error}"
     raise ApiError(422, "invalid_script", message, "script")
+
+
+@contextmanager
+def lines_named(whole: Completed[Request]) -> Iterator[None]:
+    """Refusals inside the block name the line of the script that asked for what is refused."""
+    try:
+        yield
+    except (ApiError, ServiceError) as error:
+        origin = whole.origin(error.field) if error.field else None
+        if origin is not None:
+            said = error.message.removeprefix(error.field or "").lstrip(": ")
+            error.message = f"script: line {origin.line}: {origin.name}: {said}"
+        raise
 
 
 async def submit(
@@ -52,10 +72,15 @@ async def submit(
     ServiceError
         What the core refuses.
     """
-    whole = await completed(services, caller, request)
-    owner = check_rights(caller, whole, services.jobs.allowed_forwards)
+    whole = await understood(services, caller, request)
+    jobs = services.jobs
+    note = "; ".join(whole.notes)
     try:
-        return await services.jobs.submit(job_id, owner, whole, submitted=request, by=caller)
+        with lines_named(whole):
+            owner = check_rights(caller, whole.request, jobs.allowed_forwards, jobs.peer_forwards)
+            return await jobs.submit(
+                job_id, owner, whole.request, submitted=request, by=caller, note=note
+            )
     except Tombstoned:
         message = f"Job {job_id} was deleted; submit under a new id."
         raise ApiError(410, "deleted", message) from None

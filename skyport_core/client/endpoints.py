@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 from cryptography import x509
@@ -31,7 +31,10 @@ def default_socket(environ: Mapping[str, str] = os.environ) -> Path:
     return (Path(home) if home else Path("~/.local/state/skyport").expanduser()) / "core.sock"
 
 
-@dataclass(frozen=True)
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, init=False)
 class SocketEndpoint:
     """A core on this machine, by its Unix socket: the caller is the user that runs the program.
 
@@ -41,10 +44,13 @@ class SocketEndpoint:
         The socket.
     """
 
-    path: Path = field(default_factory=default_socket)
+    path: Path
 
     local = True
     url = "http://core"
+
+    def __init__(self, path: StrPath | None = None) -> None:
+        object.__setattr__(self, "path", default_socket() if path is None else Path(path))
 
     def __str__(self) -> str:
         return str(self.path)
@@ -58,7 +64,7 @@ class SocketEndpoint:
         return {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class HttpsEndpoint:
     """A core's HTTPS door: the caller is who the client certificate was issued to.
 
@@ -79,10 +85,16 @@ class HttpsEndpoint:
 
     local = False
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self, address: str, certificate: StrPath, key: StrPath, authority: StrPath
+    ) -> None:
+        object.__setattr__(self, "address", address)
+        for name, path in (("certificate", certificate), ("key", key), ("authority", authority)):
+            object.__setattr__(self, name, Path(path))
         given = self.address if "://" in self.address else f"https://{self.address}"
         parts = urlsplit(given)
-        if parts.scheme != "https" or not parts.hostname or parts.path.strip("/"):
+        named = parts.hostname and _has_port(parts)
+        if parts.scheme != "https" or not named or parts.path.strip("/"):
             raise ValueError(f"{self.address!r} is not of the form HOST:PORT or https://HOST:PORT")
 
     @property
@@ -126,7 +138,7 @@ class HttpsEndpoint:
         return {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class HubEndpoint:
     """A core behind JupyterHub's proxy: the caller is the owner of the hub's token.
 
@@ -146,9 +158,12 @@ class HubEndpoint:
 
     local = False
 
-    def __post_init__(self) -> None:
+    def __init__(self, url: str, token: str, authority: StrPath | None = None) -> None:
+        object.__setattr__(self, "url", url)
+        object.__setattr__(self, "token", token)
+        object.__setattr__(self, "authority", None if authority is None else Path(authority))
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
             raise ValueError(f"{self.url!r} is not of the form https://HUB/services/skyport")
         if parts.scheme == "http" and not _this_machine(parts.hostname):
             raise ValueError(f"{self.url!r}: the token would go there in the clear; use https")
@@ -176,13 +191,21 @@ class HubEndpoint:
 Endpoint = SocketEndpoint | HttpsEndpoint | HubEndpoint
 
 
-def endpoint_of(where: str | os.PathLike[str] | Endpoint | None) -> Endpoint:
+def endpoint_of(where: StrPath | Endpoint | None) -> Endpoint:
     """An endpoint as it is; a path as that of a socket; None as :func:`default_socket`."""
     if where is None:
         return SocketEndpoint()
     if isinstance(where, (SocketEndpoint, HttpsEndpoint, HubEndpoint)):
         return where
     return SocketEndpoint(Path(where))
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port is one, or none is given."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _this_machine(host: str) -> bool:

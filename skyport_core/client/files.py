@@ -124,7 +124,7 @@ class FileCalls(Calls):
             The file cannot be written here.
         """
         path = Path(target)
-        draft = path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:8]}.part")
+        draft = path.with_name(f".skyport-{uuid.uuid4().hex}.part")
         transfer = _Download(draft, progress)
         try:
             await _locally(path, lambda: _prepare(path))

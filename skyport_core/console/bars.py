@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from ..client import Progress as Told
-from .output import plain
+from .output import line
 
 SHOWN = 8
 """Bars at a time; finished ones make room for the next."""
@@ -64,7 +64,7 @@ class Bars:
     @contextmanager
     def transfer(self, name: str) -> Iterator[Told]:
         """The bar of one transfer: what to tell its progress to."""
-        task = self._progress.add_task(plain(name)[-40:], total=None)
+        task = self._progress.add_task(line(name)[-40:], total=None)
 
         def told(done: int, whole: int | None) -> None:
             self._progress.update(task, completed=done, total=whole)

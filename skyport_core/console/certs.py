@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from ..client import CoreClient, FileTrouble, HttpsEndpoint, write_secretly
 from ..model import CertificateKind
 from .command import Target, core_command, in_words, main
-from .output import clock, print_fields, print_json, print_table
+from .output import clock, line, print_fields, print_json, print_table
 
 
 @main.group()
@@ -101,10 +101,27 @@ async def issue(
     if as_json:
         return print_json(issued.certificate)
     return click.echo(
-        f"{files['cert']} is for {issued.certificate.name} and valid until "
+        f"{files['cert']} is for {line(issued.certificate.name)} and valid until "
         f"{clock(issued.certificate.expires_at)}; its key never left this machine."
     )
 
+
+@cert.command()
+@click.argument("serial")
+@core_command
+async def revoke(client: CoreClient, as_json: bool, serial: str) -> None:
+    """Take a certificate back, at once and for good: one's own, such as one that was lost.
+
+    SERIAL is as 'skyport cert list' shows it. Admins may revoke those of others.
+    """
+    await client.revoke_certificate(serial)
+    if as_json:
+        return click.echo(json.dumps({"serial": serial, "revoked": True}))
+    return click.echo(line(f"Certificate {serial} is revoked."))
+
+
+_NAMES = {x509.ObjectIdentifier("2.5.29.17"): "UUID"}
+"""What the original Sky Port keeps the UUID of a person in, which has no short name."""
 
 _NO_CERTIFICATE = "This core is not reached by HTTPS; choose a context of kind https by --context."
 
@@ -140,8 +157,8 @@ def _view(where: HttpsEndpoint) -> dict[str, Any]:
     return {
         "certificate": str(where.certificate),
         "core": str(where),
-        "subject": certificate.subject.rfc4514_string(),
-        "issuer": certificate.issuer.rfc4514_string(),
+        "subject": certificate.subject.rfc4514_string(_NAMES),
+        "issuer": certificate.issuer.rfc4514_string(_NAMES),
         "serial": f"{certificate.serial_number:x}",
         "expires": certificate.not_valid_after_utc.isoformat(),
         "days": left.days,

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from .. import __version__
 from ..client import CoreClient, CoreError, CoreUnavailable, Endpoint, FileTrouble
 from . import contexts
 from .contexts import ContextError, choose
 from .output import plain
+from .wording import complaint
 
 EXIT_REFUSED = 1
+EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_FAILED = 4
 """A job that was followed did not finish well and has no exit status of its own."""
@@ -94,17 +97,6 @@ def core_command(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable
     """
 
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    @plain_core_command
-    @functools.wraps(function)
-    async def run(client: CoreClient, /, **options: Any) -> None:
-        await function(client, **options)
-
-    return run
-
-
-def plain_core_command(function: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """As :func:`core_command`, for what has nothing to print as JSON."""
-
     @click.pass_obj
     @functools.wraps(function)
     def run(target: Target, /, **options: Any) -> None:
@@ -129,6 +121,8 @@ def in_words() -> Iterator[None]:
         fail(error.message, EXIT_REFUSED)
     except (FileTrouble, ContextError) as error:
         fail(str(error), EXIT_REFUSED)
+    except ValidationError as error:
+        fail(complaint(error), EXIT_USAGE)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -30,6 +29,9 @@ else:
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 """Names of contexts; bare keys of TOML."""
 
+_TOKEN = re.compile(r"[!-~]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 FIELDS = {
     "socket": ("path",),
     "https": ("address", "certificate", "key", "authority"),
@@ -46,11 +48,20 @@ class ContextError(Exception):
 
 @dataclass(frozen=True)
 class Context:
-    """How to reach one core. ``values`` are those of :data:`FIELDS` for its kind."""
+    """How to reach one core.
+
+    Attributes
+    ----------
+    values : mapping of str to str
+        Those of :data:`FIELDS` for its kind.
+    file : Path or None
+        Where it was read, for messages.
+    """
 
     name: str
     kind: str
     values: Mapping[str, str]
+    file: Path | None = field(default=None, compare=False)
 
     def endpoint(self) -> Endpoint:
         """The way to the core. Raises ContextError when a file or value cannot be used."""
@@ -65,16 +76,23 @@ class Context:
                 self.values["url"], self._token(), Path(authority) if authority else None
             )
         except ValueError as error:
-            raise ContextError(f"Context {self.name}: {error}.") from error
+            raise self._wrong("address" if self.kind == "https" else "url", error) from error
 
     def _token(self) -> str:
         path = Path(self.values["token_file"])
         try:
-            return path.read_text().strip()
+            token = path.read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise ContextError(
-                f"Context {self.name}: its token in {path} cannot be read: {error.strerror}."
-            ) from error
+            raise self._wrong("token_file", f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError:
+            token = ""
+        if not _TOKEN.fullmatch(token):
+            raise self._wrong("token_file", f"{path} does not hold one token and nothing else")
+        return token
+
+    def _wrong(self, key: str, what: object) -> ContextError:
+        where = f"{self.file}: contexts.{self.name}" if self.file else f"Context {self.name}"
+        return ContextError(f"{where}: {key}: {what}.")
 
 
 @dataclass(frozen=True)
@@ -106,19 +124,27 @@ class Contexts:
         return Contexts(left, self.current if self.current != name else None)
 
     def save(self, path: Path | None = None) -> None:
-        """Write the file, readable by its owner only, whole or not at all. Raises FileTrouble."""
+        """Write the file, readable by its owner only, whole or not at all.
+
+        Raises ContextError for a value that it cannot hold, FileTrouble if it cannot be written.
+        """
+        path = path or contexts_file()
         lines = [f"current = {_text(self.current)}\n"] if self.current else []
         for name, context in sorted(self.contexts.items()):
             lines.append(f"\n[contexts.{name}]\nkind = {_text(context.kind)}\n")
-            lines += [f"{key} = {_text(value)}\n" for key, value in context.values.items()]
-        write_secretly(path or contexts_file(), "".join(lines))
+            for key, value in context.values.items():
+                if _SURROGATE.search(value):
+                    what = f"{value!r} is not UTF-8, which the file has to be"
+                    raise ContextError(f"{path}: contexts.{name}: {key}: {what}.")
+                lines.append(f"{key} = {_text(value)}\n")
+        write_secretly(path, "".join(lines))
 
     @classmethod
     def load(cls, path: Path | None = None) -> Contexts:
         """Read the file; no file is no contexts. Raises ContextError for one that is not right."""
         path = path or contexts_file()
         try:
-            raw = tomllib.loads(path.read_text())
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return cls()
         except OSError as error:
@@ -174,19 +200,31 @@ def choose(
 
 def _context(path: Path, name: str, table: Any) -> Context:
     kind = table.get("kind") if isinstance(table, dict) else None
-    if not NAME.fullmatch(name) or kind not in FIELDS:
+    if not NAME.fullmatch(name) or not isinstance(kind, str) or kind not in FIELDS:
         kinds = ", ".join(FIELDS)
         raise ContextError(f"{path}: contexts.{name} needs a kind, one of {kinds}.")
     values = {key: value for key, value in table.items() if key != "kind"}
     missing = [key for key in FIELDS[kind] if key not in values and OPTIONAL.get(key) != kind]
     unknown = [key for key in values if key not in FIELDS[kind]]
     wrong = [key for key, value in values.items() if not isinstance(value, str)]
-    for trouble, keys in (("lacks", missing), ("does not know", unknown), ("needs text as", wrong)):
+    null = [key for key, value in values.items() if isinstance(value, str) and "\0" in value]
+    for trouble, keys in (
+        ("lacks", missing),
+        ("does not know", unknown),
+        ("needs text as", wrong),
+        ("cannot have a NUL in", null),
+    ):
         if keys:
             raise ContextError(f"{path}: contexts.{name} {trouble} {', '.join(keys)}.")
-    return Context(name, kind, values)
+    return Context(name, kind, values, path)
 
 
 def _text(value: str) -> str:
-    """A basic string of TOML: JSON's are such, but for the character DEL."""
-    return json.dumps(value).replace("\x7f", "\\u007f")
+    """A basic string of TOML, with escapes for all that would not be seen as it is."""
+    return f'"{"".join(map(_character, value))}"'
+
+
+def _character(char: str) -> str:
+    if char in '"\\':
+        return f"\\{char}"
+    return char if char.isprintable() else f"\\U{ord(char):08x}"

@@ -13,8 +13,8 @@ from ..client import CoreClient, CoreError
 from ..wire import FileList, FileView
 from .bars import Bars
 from .command import core_command, main
-from .finding import find, job_argument
-from .output import clock, plain, print_json, print_table, size
+from .finding import complete_files, complete_outputs, find, job_argument
+from .output import clock, line, print_json, print_table, size
 
 
 @main.command()
@@ -34,7 +34,7 @@ async def files(client: CoreClient, as_json: bool, job: str) -> None:
 
 @main.command()
 @job_argument
-@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=complete_outputs)
 @click.option(
     "--to",
     "folder",
@@ -50,6 +50,9 @@ async def get(
     """Bring results of a job home: all, or these files and folders (wildcards are filled in)."""
     view = await find(client, job)
     listed = await client.files(view.id)
+    if not view.state.final and not any(each.kind == "output" for each in listed.files):
+        message = f"Job {view.id} is {view.state.value}: its outputs come home when it has ended."
+        raise CoreError(409, "wrong_state", message)
     wanted = chosen(listed, paths)
     fetched = await fetch(client, view.id, wanted, folder, force=force)
     report(fetched, as_json=as_json, none="The job brought nothing home.")
@@ -57,7 +60,9 @@ async def get(
 
 @main.command()
 @job_argument
-@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="FILE...", shell_complete=complete_files
+)
 @core_command
 async def put(client: CoreClient, as_json: bool, job: str, sources: tuple[str, ...]) -> None:
     """Upload inputs that a job in the queue waits for, again if they were wrong."""
@@ -91,11 +96,7 @@ async def fetch(
     client: CoreClient, job_id: str, wanted: Sequence[FileView], folder: Path, *, force: bool
 ) -> list[Path]:
     """Download files below ``folder``; where they are now. UsageError for one that is there."""
-    targets = {each.path: folder / each.path for each in wanted}
-    for path in targets.values():
-        _check_inside(folder, path)
-        if path.exists() and not force:
-            raise click.UsageError(f"{path} exists; --force replaces it.")
+    targets = {each.path: _target(folder, each.path, force=force) for each in wanted}
     if not targets:
         return []
     with Bars(f"Downloading {len(targets)} files") as bars:
@@ -111,7 +112,7 @@ def report(paths: Sequence[Path], *, as_json: bool, none: str) -> None:
         click.echo(json.dumps([str(path) for path in paths], indent=2))
     elif paths:
         for path in paths:
-            click.echo(plain(str(path)))
+            click.echo(line(str(path)))
     elif none:
         click.echo(none)
 
@@ -121,11 +122,25 @@ def _matches(path: str, pattern: str) -> bool:
     return path.startswith(f"{folder}/") or PurePosixPath(path).match(folder)
 
 
-def _check_inside(folder: Path, path: Path) -> None:
-    """The core is trusted with jobs, not with this machine: no name may lead out of the folder."""
-    root = folder.resolve()
-    if not Path(os.path.normpath(root / path.relative_to(folder))).is_relative_to(root):
-        raise CoreError(502, "unreadable", f"The core offers a file called {path}: refused.")
+def _target(folder: Path, name: str, *, force: bool) -> Path:
+    """Where a file goes."""
+    path = _inside(folder, name)
+    if os.path.lexists(path) and not force:
+        raise click.UsageError(f"{line(str(path))} exists; --force replaces it.")
+    return path
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file below a folder. CoreError for a name that leads out of it, be it by a link.
+
+    The core is trusted with jobs, not with this machine.
+    """
+    path = folder / name
+    refused = any(part in ("", ".", "..") for part in name.split("/")) or "\0" in name
+    if refused or not path.parent.resolve().is_relative_to(folder.resolve()):
+        why = "which is refused" if refused else f"which a link would lead out of {folder}"
+        raise CoreError(502, "unreadable", f"The core offers a file called {name!r}, {why}.")
+    return path
 
 
 def _input_name(inputs: Sequence[str], path: Path) -> str:
@@ -136,5 +151,6 @@ def _input_name(inputs: Sequence[str], path: Path) -> str:
     same = [name for name in inputs if PurePosixPath(name).name == path.name]
     if len(same) != 1:
         known = ", ".join(inputs) or "none"
-        raise click.UsageError(f"{path}: the job does not wait for such a file; inputs: {known}")
+        message = f"{path}: the job does not wait for such a file; inputs: {known}"
+        raise click.UsageError(line(message))
     return same[0]

@@ -9,8 +9,10 @@ from contextlib import aclosing
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..client import CoreClient, CoreError, CoreUnavailable
+from ..model import Condition
 from ..wire import FlavorQuery, JobQuery, JobView
 from .command import Target
 from .contexts import ContextError
@@ -64,9 +66,10 @@ def completer(ask: Callable[[CoreClient, str], Coroutine[Any, Any, list[str]]]) 
 
         try:
             found = asyncio.run(work())
-        except (CoreError, CoreUnavailable, ContextError):
+        except (CoreError, CoreUnavailable, ContextError, click.UsageError):
             return []
-        return sorted({each for each in found if each.startswith(incomplete)})
+        fit = {each for each in found if each.startswith(incomplete)}
+        return sorted(each for each in fit if each.isprintable())
 
     return complete
 
@@ -95,6 +98,42 @@ async def complete_flavors(client: CoreClient, incomplete: str) -> list[str]:
 async def complete_nodes(client: CoreClient, incomplete: str) -> list[str]:
     """Nodes as SITE/NODE."""
     return [f"{view.site}/{view.name}" for view in await client.nodes()]
+
+
+@completer
+async def complete_dependencies(client: CoreClient, incomplete: str) -> list[str]:
+    """``WHEN:`` and ids of the newest jobs."""
+    given = incomplete.rpartition(":")[0]
+    page = await client.job_page(JobQuery(limit=PAGE))
+    ids = [f"{given}:{view.id}" if given else view.id for view in page.jobs]
+    return [*ids, *(f"{each.value}:" for each in Condition)]
+
+
+@completer
+async def complete_partitions(client: CoreClient, incomplete: str) -> list[str]:
+    """Names of the nodes that were made."""
+    return [view.name for view in await client.partitions()]
+
+
+def complete_files(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Files of this machine, which the shell knows best."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_outputs(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Files that the job brought home."""
+
+    @completer
+    async def outputs(client: CoreClient, incomplete: str) -> list[str]:
+        job = await find(client, context.params["job"])
+        listed = await client.files(job.id)
+        return [each.path for each in listed.files if each.kind == "output"]
+
+    return outputs(context, parameter, incomplete) if context.params.get("job") else []
 
 
 job_argument = click.argument("job", metavar="JOB", shell_complete=complete_jobs)

@@ -9,6 +9,7 @@ from ..wire import FlavorQuery, FlavorView
 from .command import core_command, main
 from .finding import complete_sites
 from .output import money, portion, print_json, print_table
+from .wishes import checked
 
 DEFAULT_ROWS = 100
 """Rows of flavors that are shown unless asked for more."""
@@ -50,7 +51,7 @@ async def flavors(
 ) -> None:
     """List the node types on offer, the cheapest first, with what is free of them."""
     wish = {"min_gpus": gpus, "available": available or None, **wanted}
-    query = FlavorQuery.model_validate({"limit": min(limit, 1000), **wish})
+    query = checked(FlavorQuery, {"limit": min(limit, 1000), **wish})
     views = await client.flavors(query, limit=limit)
     if as_json:
         return print_json(views)

@@ -7,8 +7,12 @@ import json
 import click
 
 from ..client import CoreClient, CoreError
+from ..model import JobState
 from .command import core_command, main
 from .finding import find, job_argument
+
+ON_NODE = (JobState.STARTING, JobState.RUNNING)
+"""States in which a job's ports can be reached."""
 
 _PORT = click.IntRange(1, 65535)
 
@@ -26,6 +30,9 @@ async def forward(
     LOCAL is the same number unless given; 0 is a free one.
     """
     view = await find(client, job)
+    if view.state.final:
+        message = f"Job {view.id} is {view.state.value}: it has no ports any more."
+        raise CoreError(409, "not_running", message)
     wanted = port if local is None else local
     try:
         context = client.forward(view.id, port, local_port=wanted)
@@ -35,6 +42,8 @@ async def forward(
                 click.echo(json.dumps(where))
             else:
                 click.echo(f"127.0.0.1:{forwarded.port} leads to port {port} of job {view.id}")
+            if view.state not in ON_NODE:
+                click.echo(f"The job is {view.state.value}: nothing answers yet.", err=True)
             ended = await client.ended(view.id)
     except OSError as error:
         message = f"Cannot listen at 127.0.0.1:{wanted}: {error.strerror}. Give another LOCAL."

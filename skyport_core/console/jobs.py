@@ -14,9 +14,10 @@ from ..model import ACTIVE_STATES, JobKind, JobState
 from ..wire import JobPatch, JobQuery, JobView
 from .command import core_command, main
 from .finding import PAGE, complete_jobs, complete_sites, find, job_argument
-from .output import age, plain, print_fields, print_json, print_table
+from .output import Screen, age, clock, length, line, plain, print_fields, print_json, print_table
 from .values import time
 from .views import job_fields, place
+from .wishes import checked
 
 SHORT_ID = 8
 """Characters of an id that tables show."""
@@ -101,7 +102,7 @@ async def show(client: CoreClient, as_json: bool, job: str, script: bool) -> Non
     """Show all about a job."""
     view = await find(client, job)
     if script:
-        return click.echo(await client.script(view.id), nl=False)
+        return Screen().show((await client.script(view.id)).encode(), last=True)
     if as_json:
         return print_json(view)
     print_fields(job_fields(view))
@@ -172,7 +173,8 @@ async def release(client: CoreClient, as_json: bool, jobs: tuple[str, ...]) -> N
 async def extend(client: CoreClient, as_json: bool, job: str, walltime: int) -> None:
     """Let a job run for this long from its start (3600, 90m, 2h, 1d); only longer once it runs."""
     view = await client.extend((await find(client, job)).id, walltime)
-    _report([view], as_json, f"may run for {walltime} s", final=False)
+    until = f", until {clock(view.expires_at)}" if view.expires_at else " from its start"
+    _report([view], as_json, f"may run for {length(walltime)}{until}", final=False)
 
 
 @main.command()
@@ -186,7 +188,7 @@ async def rename(
     """Give a job another name."""
     view = await find(client, job)
     given = {"name": name, "comment": comment}
-    patch = JobPatch.model_validate({key: text for key, text in given.items() if text is not None})
+    patch = checked(JobPatch, {key: text for key, text in given.items() if text is not None})
     _report([await client.patch_job(view.id, patch)], as_json, "is renamed", final=False)
 
 
@@ -216,5 +218,5 @@ def _report(views: list[JobView], as_json: bool, doing: str, *, final: bool = Tr
         return print_json(views)
     for view in views:
         now = f"is {view.state.value}" if final and view.state.final else doing
-        click.echo(plain(f"Job {view.id} of {view.owner} {now}"))
+        click.echo(line(f"Job {view.id} of {view.owner} {now}"))
     return None

@@ -11,6 +11,7 @@ import click
 from ..client import CoreClient, LogChunk
 from .command import core_command, main
 from .finding import find, job_argument
+from .output import Screen
 from .views import event_line
 
 
@@ -23,7 +24,10 @@ async def events(client: CoreClient, as_json: bool, job: str, follow: bool) -> N
     view = await find(client, job)
     async with aclosing(client.events(view.id, follow=follow)) as stream:
         async for event in stream:
-            click.echo(event.model_dump_json() if as_json else event_line(event))
+            if as_json:
+                click.echo(json.dumps(event.model_dump(mode="json")))
+            else:
+                click.echo(event_line(event))
 
 
 @main.command()
@@ -31,16 +35,22 @@ async def events(client: CoreClient, as_json: bool, job: str, follow: bool) -> N
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job has ended.")
 @click.option("--stderr", is_flag=True, help="Its standard error, where that is kept apart.")
 @click.option("--boot", is_flag=True, help="What a machine that did not come up for it printed.")
+@click.option("--raw", is_flag=True, help="Colours and all else that steers the terminal too.")
 @core_command
 async def logs(
-    client: CoreClient, as_json: bool, job: str, follow: bool, stderr: bool, boot: bool
+    client: CoreClient, as_json: bool, job: str, follow: bool, stderr: bool, boot: bool, raw: bool
 ) -> None:
-    """Print what a job wrote; with --json one object a part."""
+    """Print what a job wrote; with --json one object a part.
+
+    On a terminal, characters that could steer it are shown as �; into a file or a pipe goes
+    every byte as it is.
+    """
     if stderr and boot:
         raise click.UsageError("Choose one of --stderr and --boot.")
     view = await find(client, job)
     stream = "boot" if boot else "stderr" if stderr else "stdout"
     chunks = client.follow_log(view.id, stream) if follow else _whole(client, view.id, stream)
+    screen = Screen(raw=raw)
     async with aclosing(chunks) as parts:
         async for chunk in parts:
             if as_json:
@@ -48,7 +58,8 @@ async def logs(
                 text = chunk.data.decode(errors="replace")
                 click.echo(json.dumps({"offset": offset, "text": text}))
             else:
-                click.echo(chunk.data, nl=False)
+                screen.show(chunk.data)
+    screen.show(b"", last=True)
 
 
 async def _whole(client: CoreClient, job_id: str, stream: str) -> AsyncGenerator[LogChunk, None]:

@@ -9,6 +9,7 @@ import click
 from ..client import CoreClient
 from ..wire import OfferList, OfferRequest, OfferView
 from .command import core_command, main
+from .finding import complete_files
 from .output import clock, money, plain, print_json, print_table
 from .wishes import OPTIONS, ProgramCommand, checked, program, wished, with_options
 
@@ -19,7 +20,13 @@ COLUMNS = (
 
 
 @main.command(cls=ProgramCommand, context_settings={"ignore_unknown_options": True})
-@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[SCRIPT|-- COMMAND...]")
+@click.argument(
+    "command",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="[SCRIPT|-- COMMAND...]",
+    shell_complete=complete_files,
+)
 @with_options(*OPTIONS)
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows.")
 @core_command

@@ -7,6 +7,7 @@ import click
 from ..client import CoreClient
 from ..wire import PartitionView
 from .command import core_command, main
+from .finding import complete_partitions
 from .output import age, clock, plain, price, print_json, print_table
 
 PARTITION_COLUMNS = (
@@ -43,7 +44,7 @@ async def partitions(client: CoreClient, as_json: bool, owner: str | None) -> No
 
 
 @main.command()
-@click.argument("partition")
+@click.argument("partition", shell_complete=complete_partitions)
 @core_command
 async def delete_partition(client: CoreClient, as_json: bool, partition: str) -> None:
     """Delete nodes that no job has, such as a machine that was kept."""

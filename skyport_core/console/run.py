@@ -16,7 +16,7 @@ from ..model import JobState
 from ..wire import JobView
 from .command import EXIT_FAILED, core_command, main
 from .files import chosen, fetch
-from .output import plain
+from .output import length, line, plain
 from .submit import id_option, send, words_argument
 from .wishes import OPTIONS, SECRET_OPTIONS, ProgramCommand, with_options
 
@@ -69,15 +69,15 @@ async def run(
         await fetch(client, view.id, chosen(listed, ()), home, force=True)
     if as_json:
         click.echo(json.dumps({"job": view.model_dump(mode="json")}))
-    elif view.failure or view.state is not JobState.FINISHED:
+    elif view.state is not JobState.FINISHED or (sys.stderr.isatty() and not quiet):
         click.echo(f"skyport: {plain(_verdict(view))}", err=True)
     raise click.exceptions.Exit(exit_status(view))
 
 
 def exit_status(view: JobView) -> int:
     """What a shell is told of a job that has ended."""
-    if view.exit_code is not None:
-        return view.exit_code if view.exit_code >= 0 else SIGNALLED - view.exit_code
+    if view.exit_code:
+        return view.exit_code if view.exit_code > 0 else SIGNALLED - view.exit_code
     return 0 if view.state is JobState.FINISHED else EXIT_FAILED
 
 
@@ -106,6 +106,7 @@ async def _copy(client: CoreClient, job_id: str, name: str, number: int, as_json
                 offset = chunk.next_offset - len(chunk.data)
                 click.echo(json.dumps({"stream": name, "offset": offset, "text": text}))
             else:
+                # As if it ran here: who runs a program lets it steer the terminal.
                 click.echo(chunk.data, nl=False, err=number == 2)
 
 
@@ -117,7 +118,8 @@ async def _tell(client: CoreClient, job_id: str, quiet: bool) -> None:
         async for event in events:
             if event.state is JobState.RUNNING:
                 return
-            click.echo(plain(f"{event.state.value:<10} {event.message}"), err=True)
+            hint = f" ({event.hint})" if event.hint else ""
+            click.echo(line(f"{event.state.value:<10} {event.message}{hint}"), err=True)
 
 
 async def _interrupted(client: CoreClient, view: JobView, detach: bool) -> None:
@@ -129,7 +131,12 @@ async def _interrupted(client: CoreClient, view: JobView, detach: bool) -> None:
 
 
 def _verdict(view: JobView) -> str:
+    said = f"job {view.id} is {view.state.value}"
+    if view.started_at and view.ended_at:
+        said += f" after {length(round((view.ended_at - view.started_at).total_seconds()))}"
+    if view.exit_code is not None:
+        said += f", exit status {view.exit_code}"
     if view.failure is None:
-        return f"job {view.id} is {view.state.value}"
+        return said
     hint = f" ({view.failure.hint})" if view.failure.hint else ""
-    return f"job {view.id} is {view.state.value}: {view.failure.message}{hint}"
+    return f"{said}: {view.failure.message}{hint}"

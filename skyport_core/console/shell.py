@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -11,13 +12,13 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
 from ..client import CoreClient, CoreError, CoreUnavailable, Exit, Shell
 from ..wire import ShellQuery
-from .command import EXIT_UNREACHABLE, main, plain_core_command
+from .command import EXIT_UNREACHABLE, core_command, main
 from .finding import find, job_argument
 
 PIECE = 2**16
@@ -30,11 +31,14 @@ _NO_STATUS = 255
 @job_argument
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.option("--tty", "-t", "terminal", is_flag=True, help="Give a command a terminal too.")
-@plain_core_command
-async def ssh(client: CoreClient, job: str, command: tuple[str, ...], terminal: bool) -> None:
+@core_command
+async def ssh(
+    client: CoreClient, as_json: bool, job: str, command: tuple[str, ...], terminal: bool
+) -> None:
     """Open a shell on a job's node through the core, or run a command there.
 
-    The exit status is that of the shell or command. No SSH, key or open port is needed here.
+    The exit status is that of the shell or command. No SSH, key or open port is needed here. With
+    --json, what is written there comes as one object a part, and last how it ended.
 
     \b
     skyport ssh 6d1f
@@ -42,7 +46,7 @@ async def ssh(client: CoreClient, job: str, command: tuple[str, ...], terminal: 
     tar c data | skyport ssh 6d1f -- tar x
     """
     view = await find(client, job)
-    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     wanted = on_terminal and (terminal or not command)
     columns, rows = shutil.get_terminal_size()
     # A shell with no terminal on this side reads its commands from the pipe.
@@ -52,11 +56,15 @@ async def ssh(client: CoreClient, job: str, command: tuple[str, ...], terminal: 
     )
     async with client.shell(view.id, query) as shell:
         with _raw() if wanted else contextlib.nullcontext():
-            await _carry(shell, terminal=wanted)
+            await _carry(shell, wanted, _write_json if as_json else _write)
+    if as_json:
+        ended = shell.exit
+        told = {"exit": ended and ended.status, "signal": ended and ended.signal}
+        click.echo(json.dumps(told))
     raise click.exceptions.Exit(_status(shell.exit))
 
 
-async def _carry(shell: Shell, *, terminal: bool) -> None:
+async def _carry(shell: Shell, terminal: bool, write: Callable[[int, bytes], None]) -> None:
     loop = asyncio.get_running_loop()
     tasks = {asyncio.create_task(_keys(shell))}
 
@@ -70,7 +78,7 @@ async def _carry(shell: Shell, *, terminal: bool) -> None:
         loop.add_signal_handler(signal.SIGWINCH, resized)
     try:
         async for stream, data in shell.read():
-            await asyncio.to_thread(_write, _STDERR if stream == 2 else _STDOUT, data)
+            await asyncio.to_thread(write, _STDERR if stream == 2 else _STDOUT, data)
     finally:
         if terminal:
             loop.remove_signal_handler(signal.SIGWINCH)
@@ -117,6 +125,11 @@ def _write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _write_json(descriptor: int, data: bytes) -> None:
+    stream = "stderr" if descriptor == _STDERR else "stdout"
+    click.echo(json.dumps({"stream": stream, "text": data.decode(errors="replace")}))
 
 
 def _status(ended: Exit | None) -> int:

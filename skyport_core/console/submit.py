@@ -11,8 +11,9 @@ from ..client import CoreClient
 from ..model import JobState
 from ..wire import JobRequest, JobView
 from .command import EXIT_FAILED, core_command, main
+from .finding import complete_files
 from .inputs import local_files, upload_all
-from .output import clock, plain, print_json
+from .output import clock, line, print_json
 from .wishes import (
     OPTIONS,
     SECRET_OPTIONS,
@@ -26,7 +27,12 @@ from .wishes import (
 
 id_option = click.option("--id", "job_id", help="The job's id, a UUID. [default: a new one]")
 words_argument = click.argument(
-    "command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="SCRIPT|-- COMMAND..."
+    "command",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    metavar="SCRIPT|-- COMMAND...",
+    shell_complete=complete_files,
 )
 
 
@@ -54,13 +60,13 @@ async def submit(
     if follow:
         async with aclosing(client.events(view.id)) as stream:
             async for event in stream:
-                line = plain(f"{clock(event.time)} {event.state.value:<10} {event.message}")
-                click.echo(line, err=True)
+                told = f"{clock(event.time)} {event.state.value:<10} {event.message}"
+                click.echo(line(told), err=True)
         view = await client.get_job(view.id) or view
     if as_json:
         print_json(view)
     else:
-        click.echo(view.id)
+        click.echo(line(view.id))
     if follow and view.state is not JobState.FINISHED:
         raise click.exceptions.Exit(EXIT_FAILED)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..wire import EventView, JobView
-from .output import clock, plain, price
+from .output import clock, length, line, price
 
 
 def job_fields(view: JobView) -> list[tuple[str, object]]:
@@ -32,6 +32,7 @@ def job_fields(view: JobView) -> list[tuple[str, object]]:
         ("Kept as", view.keep),
         ("Container", view.container),
         ("Resources", _resources(view)),
+        ("Walltime", length(view.walltime) if view.walltime else None),
         ("Address", f"{view.address.host}:{view.address.port}" if view.address else None),
         ("Inputs", ", ".join(view.inputs)),
         ("Outputs", ", ".join(view.outputs)),
@@ -53,7 +54,7 @@ def place(view: JobView) -> str:
 def event_line(event: EventView) -> str:
     """An event on a line."""
     hint = f" ({event.hint})" if event.hint else ""
-    return plain(
+    return line(
         f"{clock(event.time)} {event.progress:3d}% {event.state.value:<10} {event.message}{hint}"
     )
 

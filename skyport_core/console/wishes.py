@@ -13,8 +13,15 @@ from pydantic import BaseModel, ValidationError
 from ..client import CoreClient, FileTrouble
 from ..jobscript import Directives, ScriptError, read
 from ..model import Condition, Dependency, Eviction, JobKind
-from .finding import complete_flavors, complete_sites, find
+from .finding import (
+    complete_dependencies,
+    complete_files,
+    complete_flavors,
+    complete_sites,
+    find,
+)
 from .values import environment, pairs, size, time
+from .wording import complaint
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Request = TypeVar("Request", bound=BaseModel)
@@ -84,6 +91,7 @@ OPTIONS: Sequence[Callable[[Function], Function]] = (
         "--dependency",
         "dependencies",
         metavar="[WHEN:]JOB",
+        shell_complete=complete_dependencies,
         help="Start after this job; WHEN is after, afterany, afterok (the default) or afternotok.",
         multiple=True,
     ),
@@ -102,6 +110,7 @@ SECRET_OPTIONS: Sequence[Callable[[Function], Function]] = (
         "--input",
         "inputs",
         metavar="FILE",
+        shell_complete=complete_files,
         help="File or folder of this machine that the job needs; may be repeated.",
         multiple=True,
     ),
@@ -180,9 +189,7 @@ def checked(model: type[Request], fields: dict[str, Any]) -> Request:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        message = f"{place}: {first['msg']}" if place else first["msg"]
+        message = complaint(error)
     raise click.UsageError(message)
 
 
@@ -197,8 +204,13 @@ async def _dependencies(client: CoreClient, text: str) -> list[Dependency]:
 
 
 def _script(path: Path) -> str | None:
-    """The text of a script; None where there is none, or a program that is no text."""
+    """The text of a script; None where nothing of this name is here. Raises UsageError."""
     looks_like_one = path.suffix in (".sh", ".slurm", ".sbatch", ".swm")
+    if path.is_dir():
+        raise click.UsageError(
+            f"{path} is a folder, and no script. Put -- before a program that is on the node; "
+            "--input brings a folder there."
+        )
     if not path.is_file():
         if looks_like_one:
             raise click.UsageError(
@@ -211,11 +223,10 @@ def _script(path: Path) -> str | None:
     except OSError as error:
         raise FileTrouble(path, error) from error
     if not data.startswith(b"#!"):
-        if looks_like_one:
-            raise click.UsageError(
-                f"{path} does not begin with #!, such as #!/bin/sh, and cannot be run."
-            )
-        return None
+        raise click.UsageError(
+            f"{path} does not begin with #!, such as #!/bin/sh, and is no script. "
+            "Put -- before a program that is on the node."
+        )
     if len(data) > MAX_SCRIPT:
         raise click.UsageError(f"{path} is larger than {MAX_SCRIPT} bytes.")
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import PurePosixPath
 
 from ..accounts import UnknownAccount, sites_of
 from ..caller import Caller
-from ..model import Dependency, JobSpec, array_tasks
+from ..model import IMAGE, Dependency, JobSpec, array_tasks
 from ..service import ServiceError
 from ..settings import Settings
 from ..store import Store
@@ -43,6 +44,8 @@ class Admission:
         self._check_account(owner, spec, by)
         self._check_storages(spec)
         self._check_workdir(spec)
+        check_program(spec)
+        check_outputs(spec)
         check_names(spec)
         self.check_walltime(spec.walltime, by)
         if spec.dependencies:
@@ -59,9 +62,9 @@ class Admission:
         await self._live.add(owner, count)
         return count
 
-    def discount(self, owner: str, count: int) -> None:
-        """Take jobs back that were counted but not made."""
-        self._live.change(owner, -count)
+    def settle(self, owner: str, count: int, *, stored: bool) -> None:
+        """The jobs that were counted have been stored, or will not be."""
+        self._live.settle(owner, count, stored=stored)
 
     def walltime(self, asked: int | None, by: Caller | None) -> int | None:
         """The walltime of a job that may not run for ever."""
@@ -91,11 +94,11 @@ class Admission:
             raise _refusal("invalid", message, "site")
 
     def _check_storages(self, spec: JobSpec) -> None:
-        unknown = [name for name in spec.storages if name not in self._settings.storages]
-        if unknown:
-            known = ", ".join(sorted(self._settings.storages)) or "none is configured"
-            message = f"There is no storage {unknown[0]!r}; allowed: {known}"
-            raise _refusal("unknown_storage", message, "storages")
+        for number, name in enumerate(spec.storages):
+            if name not in self._settings.storages:
+                known = ", ".join(sorted(self._settings.storages)) or "none is configured"
+                message = f"There is no storage {name!r}; allowed: {known}"
+                raise _refusal("unknown_storage", message, f"storages.{number}")
 
     def _check_workdir(self, spec: JobSpec) -> None:
         boxed = spec.container is not None and self._settings.container_engine != "none"
@@ -128,6 +131,30 @@ def check_array(request: JobRequest) -> None:
             "or have fewer jobs."
         )
         raise _refusal("too_large", message, "array")
+
+
+def check_program(spec: JobSpec) -> None:
+    """Refuse a program that has no name, and an image that no engine could know."""
+    if spec.command and not spec.command[0].strip():
+        raise _refusal("invalid", "command.0: must name a program", "command.0")
+    if spec.container is not None and not IMAGE.fullmatch(spec.container):
+        message = (
+            f"container ({spec.container!r}): must be an image, such as ubuntu:24.04 or "
+            "registry.example.org/team/tool@sha256:…, or the path of an image file"
+        )
+        raise _refusal("invalid", message, "container")
+
+
+def check_outputs(spec: JobSpec) -> None:
+    """Refuse results that are not below the working directory."""
+    for number, pattern in enumerate(spec.outputs):
+        parts = PurePosixPath(pattern).parts
+        if not parts or pattern.startswith("/") or ".." in parts:
+            message = (
+                f"outputs.{number} ({pattern[:80]!r}): must be a path below the working "
+                "directory, without '..'"
+            )
+            raise _refusal("invalid", message, f"outputs.{number}")
 
 
 def check_names(spec: JobSpec) -> None:

@@ -10,7 +10,7 @@ from ..ssh.errors import NodeError, StagingFailed
 from .evicting import end_saving, save
 from .requeue import requeue
 from .restarting import abandoned, leave
-from .results import are_home, bring_home
+from .results import are_home, bring_home, tell_lost
 from .step import Step
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ async def _take_down(job: Job, context: JobContext, attachment: Attachment) -> J
         if not error.permanent or (job.target is JobState.FINISHED and not job.state.final):
             raise
         context.log.info("Job %s: not all came home: %s", job.id, error)
+    await tell_lost(job, context, attachment)
     await runner.remove()
     return job
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..model import Condition, Dependency
+from ..model import Condition, Dependency, Job
 from ..store import Tally
 
 
@@ -44,11 +44,19 @@ class Judge:
     tallies
         The jobs that each id stands for. None for one whose record was deleted, which happens
         to jobs that have ended only, and not while a job that has not ended depends on them.
+    settled
+        Ids of jobs that had a place once: what these waited for has happened, whatever became of
+        it since.
     """
 
-    def __init__(self, tallies: Mapping[str, Tally]) -> None:
+    def __init__(self, tallies: Mapping[str, Tally], settled: Collection[str] = ()) -> None:
         self._tallies = tallies
+        self._settled = settled
         self._known: dict[tuple[str, Condition], Verdict] = {}
+
+    def of(self, job: Job) -> Verdict:
+        """What the jobs that a job waits for mean for it."""
+        return None if job.id in self._settled else self.verdict(job.spec.dependencies)
 
     def verdict(self, dependencies: Sequence[Dependency]) -> Verdict:
         """What the jobs that another waits for mean for it; None: it may start."""

@@ -73,6 +73,7 @@ def job_environment(job: Job, secrets: JobSecrets, place: Place) -> dict[str, st
     Port are there unless the job was given others.
     """
     environment = dict(_script_words(job, place)) if job.scripted else {}
+    environment |= {} if place.slurm else dict(_slurm_array_words(job))
     environment |= job.spec.variables
     environment |= secrets.environment
     places = _placeholders(job, place)
@@ -148,6 +149,7 @@ def _slurm_words(job: Job, place: Place) -> Iterator[tuple[str, str]]:
     yield "SLURM_JOBID", job.id
     yield "SLURM_JOB_NAME", job.spec.name or SCRIPT
     yield "SLURM_JOB_USER", job.username or job.owner
+    yield "SLURM_JOB_PARTITION", job.site or ""
     if job.spec.account:
         yield "SLURM_JOB_ACCOUNT", job.spec.account
     yield "SLURM_SUBMIT_DIR", place.workdir
@@ -158,14 +160,26 @@ def _slurm_words(job: Job, place: Place) -> Iterator[tuple[str, str]]:
     yield "SLURMD_NODENAME", job.node or ""
     yield "SLURM_NTASKS", str(tasks)
     yield "SLURM_NPROCS", str(tasks)
+    yield "SLURM_TASKS_PER_NODE", _per_node(tasks, len(place.nodes))
     yield "SLURM_CPUS_PER_TASK", str(max(1, min(cpus, cpus * len(place.nodes) // tasks)))
     yield "SLURM_CPUS_ON_NODE", str(cpus)
+    yield "SLURM_JOB_CPUS_PER_NODE", _per_node(cpus * len(place.nodes), len(place.nodes))
     yield "SLURM_MEM_PER_NODE", str(held.memory)
     if held.gpus:
         yield "SLURM_GPUS", str(held.gpus * len(place.nodes))
         yield "SLURM_GPUS_ON_NODE", str(held.gpus)
     for zero in ("SLURM_NODEID", "SLURM_PROCID", "SLURM_LOCALID"):
         yield zero, "0"
+
+
+def _per_node(total: int, nodes: int) -> str:
+    """How Slurm writes what each node has of a total: ``3(x2),2``."""
+    least, more = divmod(total, max(1, nodes))
+    counts = ((least + 1, more), (least, nodes - more))
+    return ",".join(f"{n}(x{times})" if times > 1 else f"{n}" for n, times in counts if times)
+
+
+def _slurm_array_words(job: Job) -> Iterator[tuple[str, str]]:
     if job.array_id is not None:
         yield "SLURM_ARRAY_JOB_ID", job.array_id
         yield "SLURM_ARRAY_TASK_ID", str(job.array_index or 0)

@@ -7,7 +7,9 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..confined import walk_files
 from ..model import EventDraft, Eviction, Failure, Job, JobState, PartitionRecord, PartitionState
+from ..outputs import OUTPUTS
 from .requeue import requeue
 from .results import bring_home
 from .step import Step
@@ -104,10 +106,8 @@ async def go_on(job: Job, context: JobContext, message: str) -> Step:
 
 def _saved(folder: Path, since: dt.datetime) -> list[str]:
     """Relative paths of the results that came home since then."""
-    files = folder / "files"
-    found = (path for path in files.rglob("*") if path.is_file() and not path.is_symlink())
-    recent = (path for path in found if path.stat().st_mtime >= since.timestamp() - 1)
-    return sorted(str(path.relative_to(files)) for path in recent if path.suffix != ".part")
+    recent = since.timestamp() - 1
+    return sorted(name for name, found in walk_files(folder / OUTPUTS) if found.st_mtime >= recent)
 
 
 def _listed(names: list[str], most: int = 10) -> str:

@@ -16,12 +16,14 @@ import shutil
 import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import BinaryIO
 
 from ..confined import (
     find_file,
     make_private,
     move_in,
     move_out,
+    open_draft,
     open_file,
     remove_file,
     walk_files,
@@ -227,7 +229,6 @@ class JobFiles:
             )
             for kind in (INPUTS, OUTPUTS)
             for name, found in walk_files(folder / kind)
-            if not _is_draft(name)
         ]
         return views, find_file(folder, MARK) is not None
 
@@ -306,7 +307,7 @@ class Upload:
         self._files = files
         self._size = 0
         self._waiting = bytearray()
-        self._descriptor: int | None = None
+        self._file: BinaryIO | None = None
         self._digest = hashlib.sha256()
         self._lock = asyncio.Lock()
         self._over = False
@@ -348,8 +349,9 @@ class Upload:
         async with self._lock:
             self._over = True
             self._waiting.clear()
-            self._close()
             self._files._ended(self)
+            with contextlib.suppress(OSError):
+                self._close()
             with contextlib.suppress(OSError):
                 self.draft.unlink()
 
@@ -364,19 +366,16 @@ class Upload:
                 raise _explained(error, self.path) from error
 
     def _write(self, data: bytes) -> None:
-        if self._descriptor is None:
-            make_private(self.draft.parent)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._descriptor = os.open(self.draft, flags, 0o600)
+        if self._file is None:
+            self._file = open_draft(self.draft)
         self._digest.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        self._file.write(data)
+        self._file.flush()
 
     def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def _place(draft: Path, folder: Path, path: str, mode: int) -> tuple[FileView, bool]:
@@ -416,11 +415,6 @@ def _explained(error: OSError, path: str) -> ServiceError:
 
 def _shown(size: int) -> str:
     return f"{size / 2**20:g} MiB" if size >= 2**20 else f"{size} bytes"
-
-
-def _is_draft(name: str) -> bool:
-    last = name.rpartition("/")[2]
-    return last.startswith(".") and last.endswith(".part")
 
 
 def _remove_tree(folder: Path) -> None:

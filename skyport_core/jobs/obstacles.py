@@ -96,8 +96,16 @@ class Obstacles:
 
     async def _judge(self, queue: Iterable[Job]) -> Judge:
         """Who knows about the jobs that those in the queue depend on."""
-        wanted = {dependency.job for job in queue for dependency in job.spec.dependencies}
-        return Judge(await self._store.tallies(wanted) if wanted else {})
+        waiting = [job for job in queue if job.spec.dependencies]
+        again = [job.id for job in waiting if job.attempt]
+        settled = await self._store.placed_before(again) if again else set()
+        wanted = {
+            dependency.job
+            for job in waiting
+            if job.id not in settled
+            for dependency in job.spec.dependencies
+        }
+        return Judge(await self._store.tallies(wanted) if wanted else {}, settled)
 
     async def _stopped(
         self,
@@ -112,7 +120,7 @@ class Obstacles:
             return True
         if job.spec.inputs and await self._lacks_inputs(job, found, now):
             return True
-        verdict = judge.verdict(job.spec.dependencies)
+        verdict = judge.of(job)
         if isinstance(verdict, Never):
             failure = Failure("dependency", verdict.reason, "Submit it without this dependency.")
             found.hopeless.append((job, failure))

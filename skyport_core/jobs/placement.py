@@ -22,13 +22,13 @@ from .obstacles import MissingInputs, Obstacles, Sorted, Told
 from .placing import Places
 from .prospects import Prospects
 
-MANY_OFFERS, MANY_JOBS = 1000, 200
-"""Offers and jobs up to which a plan is made at once, in the event loop."""
+MANY_PLACES, MANY_JOBS = 1000, 200
+"""Places (nodes and offers) and jobs up to which a plan is made at once, in the event loop."""
 
-CHEAP = 0.01
+CHEAP = 0.003
 """Seconds that a pass may take without a pause after it."""
 
-REST, LONGEST_REST = 3.0, 5.0
+REST, LONGEST_REST = 9.0, 5.0
 """Pause after a pass, in times of what it took, and in seconds at most: changes that come one by
 one while thousands wait are then planned together, and planning leaves time for all else."""
 
@@ -142,8 +142,8 @@ class Placer:
             unknown_sites=unknown,
             conditions=self._sites.conditions(),
         )
-        # A pure function: thousands of offers or jobs need not hold up the loop.
-        many = len(offers) > MANY_OFFERS or len(queue) > MANY_JOBS
+        # A pure function: thousands of places or jobs need not hold up the loop.
+        many = len(offers) + len(nodes) > MANY_PLACES or len(queue) > MANY_JOBS
         return await asyncio.to_thread(plan) if many else plan()
 
     async def _carry_out(self, found: Sorted, timetable: Timetable) -> None:

@@ -13,6 +13,7 @@ from ..scheduling import Impossible, NodeState, PendingJob, Waiting
 from ..settings import Settings
 from ..sites import Sites, node_reason
 from ..store import Store
+from ..unhurried import unhurried
 
 
 class Prospects:
@@ -69,7 +70,7 @@ class Prospects:
                 unknown.append(site.name)
             elif site.nodes is not None:
                 flavors = {flavor.name: flavor for flavor in site.flavors}
-                for node in site.nodes:
+                async for node in unhurried(site.nodes):
                     reason = node_reason(node, drains.get((site.name, node.name)))
                     flavor = flavors.get(node.flavor)
                     nodes.append(

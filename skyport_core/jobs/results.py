@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import glob
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from ..confined import walk_files
 from ..model import EventDraft, Eviction, Job
 from ..outputs import INPUTS, MARK, OUTPUTS
 from ..partitions.steps import WOKEN
-from ..ssh.errors import NodeError
+from ..ssh.errors import NodeError, NodeUnreachable
 from ..ssh.files import total_size
 from .environment import workdir_of
+from .streams import streams_of
+from .telling import listed, tell_once
 
 if TYPE_CHECKING:
     from .attachment import Attachment
@@ -31,23 +36,98 @@ async def bring_home(job: Job, context: JobContext, attachment: Attachment) -> N
     mark comes last, and only when all is there; see :func:`are_home`.
     """
     folder, trouble = context.outputs(job.id), None
+    brought: list[PurePosixPath] = []
     if job.spec.outputs:
         try:
-            await attachment.runner.collect(
-                job.spec.outputs,
-                folder / OUTPUTS,
-                workdir=workdir_of(job),
-                limit=context.settings.max_output,
-            )
+            brought = await _bring_outputs(job, context, attachment)
         except NodeError as error:
             if not error.permanent:
                 raise
             trouble = error
+    await _bring_streams(job, context, attachment, brought)
     for stream in ("stderr", "stdout"):
         await _bring_log(job, context, attachment, stream)
     if trouble is not None:
         raise trouble
     await context.write_file(folder / MARK, b"")
+
+
+async def _bring_outputs(
+    job: Job, context: JobContext, attachment: Attachment
+) -> list[PurePosixPath]:
+    """Copy the named files home; an event says which are not there, if the job ends by that."""
+    found = await attachment.runner.collect(
+        job.spec.outputs,
+        context.outputs(job.id) / OUTPUTS,
+        workdir=workdir_of(job),
+        limit=context.settings.max_output,
+        most=context.settings.max_output_files,
+    )
+    if found.missing and job.target.final and job.started_at is not None:
+        message = f"No file was found for these outputs: {listed(found.missing)}"
+        hint = f"Outputs are below the working directory, {workdir_of(job) or 'the home'}."
+        await tell_once(job, context, EventDraft(message, "outputs_missing", hint))
+    return found.files
+
+
+async def _bring_streams(
+    job: Job, context: JobContext, attachment: Attachment, brought: Sequence[PurePosixPath]
+) -> None:
+    """Copy the files home that the job's streams went to, unless they came as outputs.
+
+    What stands in the way of that is told and no failure: the log has the same bytes.
+    """
+    settings, streams = context.settings, streams_of(job)
+    for name in (streams.stdout, streams.stderr):
+        if not name:
+            continue
+        path = await _below_workdir(job, attachment, name)
+        if path is None or path in brought:
+            continue
+        try:
+            await attachment.runner.collect(
+                [glob.escape(str(path))],
+                context.outputs(job.id) / OUTPUTS,
+                workdir=workdir_of(job),
+                limit=min(settings.max_log, settings.max_output),
+            )
+        except NodeError as error:
+            if not error.permanent:
+                raise
+            message = f"The file {listed((name,))} did not come home as a result; see the log"
+            await tell_once(job, context, EventDraft(message, "output_left", error.message))
+
+
+async def _below_workdir(job: Job, attachment: Attachment, name: str) -> PurePosixPath | None:
+    """A stream's file relative to the working directory; None if it is not below that."""
+    path = PurePosixPath(name)
+    if path.is_absolute():
+        folder = await attachment.runner.path_of(workdir_of(job))
+        if not path.is_relative_to(folder):
+            return None
+        path = path.relative_to(folder)
+    return None if ".." in path.parts or not path.parts else path
+
+
+async def tell_lost(job: Job, context: JobContext, attachment: Attachment) -> None:
+    """Say what goes with a script's own folder because it was not named as an output."""
+    if not job.scripted or job.spec.workdir or job.started_at is None:
+        return
+    folder = context.outputs(job.id) / OUTPUTS
+    home = await asyncio.to_thread(lambda: [name for name, _ in walk_files(folder)])
+    try:
+        lost = await attachment.runner.others({*home, *job.spec.inputs}, workdir=workdir_of(job))
+    except NodeUnreachable:
+        raise
+    except NodeError as error:
+        context.log.info("Job %s: nobody knows what goes with its folder: %s", job.id, error)
+        return
+    if lost.names:
+        count = len(lost.names)
+        what = f"{count if lost.whole else f'more than {count}'} file{'s' if count > 1 else ''}"
+        message = f"{what} in the script's own folder went with it: {listed(lost.names)}"
+        hint = "Name what is to be kept as outputs, or give the script a workdir."
+        await tell_once(job, context, EventDraft(message, "files_lost", hint))
 
 
 async def _bring_log(job: Job, context: JobContext, attachment: Attachment, stream: str) -> None:
@@ -58,8 +138,7 @@ async def _bring_log(job: Job, context: JobContext, attachment: Attachment, stre
     elif size > limit:
         message = f"{stream}.log has {size} bytes; only its beginning and its end were kept"
         hint = "Have the job write to a file instead, and name it as an output."
-        if all(event.message != message for event in await context.store.events(job.id)):
-            await context.store.add_event(job.id, EventDraft(message, "log_truncated", hint))
+        await tell_once(job, context, EventDraft(message, "log_truncated", hint))
 
 
 async def are_home(job: Job, context: JobContext) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..model import EventDraft, Failure, Job, JobState
-from ..ssh.errors import NodeUnreachable
+from ..ssh.errors import NodeError, NodeUnreachable
 from ..ssh.runner import RunnerStatus
 from .step import Step
+from .telling import tell_once
 from .trouble import start_failure
 
 if TYPE_CHECKING:
@@ -39,19 +41,39 @@ async def watch(job: Job, context: JobContext) -> Step:
         status = await attachment.runner.status()
     except NodeUnreachable:
         return Step(retry=True)
-    if status.state == "running":
+    except NodeError:
         over = _seconds_over(job, context)
-        if over is not None and over >= 0 and job.spec.walltime == job.walltime_told:
-            # What keeps to the walltime on the node is the user's own process, and may be gone.
-            return Step.fail(_walltime_over(job, await attachment.runner.tail()))
-        told = await _tell_walltime(job, context, attachment)
-        return told if over is None else replace(told, again=max(-over, 0.0))
+        if over is None or over < 0:
+            raise
+        return Step.fail(_walltime_over(job, ""))
+    if status.state == "running":
+        return await _keep_to_walltime(job, context, attachment)
     tail = await attachment.runner.tail()
     failure = exit_failure(job, status, tail)
     if failure is not None:
         return Step.fail(failure, {"exit_code": status.exit_code})
     event = EventDraft("The job has ended; bringing the results home", reason="exit")
     return Step.end(JobState.FINISHED, event, {"exit_code": status.exit_code})
+
+
+async def _keep_to_walltime(job: Job, context: JobContext, attachment: Attachment) -> Step:
+    """Have the node end the job in time, and end it here if the node does not.
+
+    What keeps to the walltime on the node is the user's own process, and may be gone.
+    """
+    over = _seconds_over(job, context)
+    step, told = Step.wait(), job.spec.walltime == job.walltime_told
+    if job.spec.walltime is not None and not told:
+        step = await _tell_walltime(job, context, attachment)
+    if over is None:
+        return step
+    if over >= 0 and (told or step.retry):
+        tail = ""
+        # A log that cannot be read is no reason to go on.
+        with suppress(NodeError):
+            tail = await attachment.runner.tail()
+        return Step.fail(_walltime_over(job, tail))
+    return step if step.retry else replace(step, again=max(-over, 0.0))
 
 
 def _seconds_over(job: Job, context: JobContext) -> float | None:
@@ -72,11 +94,17 @@ def _walltime_over(job: Job, tail: str) -> Failure:
 
 async def _tell_walltime(job: Job, context: JobContext, attachment: Attachment) -> Step:
     """Have the node keep to a walltime that was changed after the job was staged."""
-    walltime = job.spec.walltime
-    if walltime is None or walltime == job.walltime_told:
-        return Step.wait()
+    walltime = job.spec.walltime or 0
     age = (context.now() - job.started_at).total_seconds() if job.started_at else 0.0
-    await attachment.runner.set_walltime(walltime, age=age)
+    try:
+        await attachment.runner.set_walltime(walltime, age=age)
+    except NodeUnreachable:
+        raise
+    except NodeError as error:
+        message = f"{job.node} did not take the new walltime of {walltime} s; trying again"
+        hint = f"Until it does, the job may end after its old one. {error.message}"
+        await tell_once(job, context, EventDraft(message, "walltime_untold", hint))
+        return Step(retry=True)
     event = EventDraft(f"{job.node} lets the job run {walltime} s", reason="walltime_told")
     return Step({"walltime_told": walltime}, event if job.walltime_told is not None else None)
 

@@ -61,9 +61,19 @@ class Jobs:
         return self._context.settings.allowed_forwards
 
     @property
+    def peer_forwards(self) -> bool:
+        """Whether jobs may have forwards to the machines that they were submitted from."""
+        return self._context.settings.peer_forwards
+
+    @property
     def site_names(self) -> Collection[str]:
         """The sites of this core."""
         return self._context.sites.gates
+
+    @property
+    def has_accounts(self) -> bool:
+        """Whether the core has accounts of its own; else each site is one."""
+        return bool(self._context.settings.accounts)
 
     def account_of(self, site: str, by: Caller) -> str | None:
         """An account that a caller's jobs at a site can be charged to; None: there is none."""
@@ -79,6 +89,7 @@ class Jobs:
         *,
         submitted: JobRequest | None = None,
         by: Caller | None = None,
+        note: str = "",
     ) -> tuple[Job, bool]:
         """Put a job into the queue; the stored job, and whether it is new. Idempotent."""
         store = self._context.store
@@ -93,7 +104,7 @@ class Jobs:
             if await store.get_job(job_id) is None:
                 raise
         limited = {"walltime": self._admission.walltime(request.walltime, by)}
-        created = False
+        created = True  # as a transaction does that goes on although its caller has left
         try:
             job, created = await store.put_job(
                 job_id,
@@ -101,10 +112,13 @@ class Jobs:
                 request.model_copy(update=limited),
                 self._context.now(),
                 submitted=submitted,
+                note=note,
             )
+        except Exception:
+            created = False
+            raise
         finally:
-            if not created:
-                self._admission.discount(owner, counted)
+            self._admission.settle(owner, counted, stored=created)
         if created:
             self._replan()
         return job, created

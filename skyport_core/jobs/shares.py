@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from ..confined import walk_files
 from ..model import Job
@@ -15,6 +16,9 @@ from ..store import Store
 
 FRESH = 10.0
 """Seconds for which a count is believed while it refuses nothing."""
+
+REST = 0.0002
+"""Seconds for each job whose inputs were measured in which that is not done again."""
 
 MAX_EARLY = 10_000
 """Unknown ids that one caller may delete in :data:`DAY`."""
@@ -38,25 +42,39 @@ class LiveJobs:
         self._most = most
         self._clock = clock
         self._known: dict[str, tuple[float, int]] = {}
+        self._coming: dict[str, int] = {}
+        self._turn = asyncio.Lock()
 
     async def add(self, owner: str, count: int) -> None:
-        """Count new jobs, before they are stored. Raises ServiceError 409 for too many."""
+        """Count new jobs that are about to be stored; :meth:`settle` follows.
+
+        Raises ServiceError 409 for too many.
+        """
         if not self._most:
             return
-        if await self._count(owner, FRESH) + count > self._most:
-            there = await self._count(owner, 0.0)
-            if there + count > self._most:
-                message = (
-                    f"{owner} has {there} jobs that have not ended; with {count} more these would "
-                    f"be more than {self._most}, the most that one owner may have. Wait until "
-                    "some have ended, or cancel some."
-                )
-                raise ServiceError(message, code="too_many_jobs", status=409)
-        self.change(owner, count)
+        async with self._turn:
+            coming = self._coming.get(owner, 0)
+            if await self._count(owner, FRESH) + coming + count > self._most:
+                await self._refuse(owner, count)
+            self._coming[owner] = self._coming.get(owner, 0) + count
 
-    def change(self, owner: str, count: int) -> None:
-        """Correct what is known."""
-        if owner in self._known:
+    async def _refuse(self, owner: str, count: int) -> None:
+        """Raise ServiceError 409, unless some jobs have ended since they were counted."""
+        there = await self._count(owner, 0.0) + self._coming.get(owner, 0)
+        if there + count > self._most:
+            message = (
+                f"{owner} has {there} jobs that have not ended; with {count} more these would "
+                f"be more than {self._most}, the most that one owner may have. Wait until "
+                "some have ended, or cancel some."
+            )
+            raise ServiceError(message, code="too_many_jobs", status=409)
+
+    def settle(self, owner: str, count: int, *, stored: bool) -> None:
+        """What was added has been stored, or will not be."""
+        left = self._coming.pop(owner, 0) - count
+        if left > 0:
+            self._coming[owner] = left
+        if stored and owner in self._known:
             since, there = self._known[owner]
             self._known[owner] = since, there + count
 
@@ -72,6 +90,13 @@ class LiveJobs:
         return known[1]
 
 
+class _Measured(NamedTuple):
+    """Bytes of inputs by job, and when they were measured."""
+
+    since: float
+    sizes: dict[str, int]
+
+
 class InputTotals:
     """Counts the bytes of inputs that the jobs of an owner have at the core until they end."""
 
@@ -81,25 +106,29 @@ class InputTotals:
         self._store = store
         self._home = home
         self._clock = clock
-        self._known: dict[str, tuple[float, dict[str, int]]] = {}
+        self._known: dict[str, _Measured] = {}
 
     async def beside(self, job: Job, *, fresh: bool = False) -> int:
-        """Bytes of the inputs of the owner's other jobs."""
+        """Bytes of the inputs of the owner's other jobs.
+
+        With ``fresh`` they are measured anew, unless that was done just now for many jobs: who is
+        at the limit must not have the core walk through thousands of folders for each try.
+        """
         now = self._clock()
         known = self._known.get(job.owner)
-        if fresh or known is None or now - known[0] > FRESH:
-            ids = await self._store.live_with_inputs(job.owner)
-            known = now, await asyncio.to_thread(self._measure, ids)
+        if known is None or now - known.since > (REST * len(known.sizes) if fresh else FRESH):
             old = [each for each, (since, _) in self._known.items() if now - since > FRESH]
             for each in old:
                 self._known.pop(each, None)
-            self._known[job.owner] = known
-        return sum(size for each, size in known[1].items() if each != job.id)
+            ids = await self._store.live_with_inputs(job.owner)
+            sizes = await asyncio.to_thread(self._measure, ids)
+            known = self._known[job.owner] = _Measured(self._clock(), sizes)
+        return sum(size for each, size in known.sizes.items() if each != job.id)
 
     def add(self, job: Job, size: int) -> None:
         """Count an input that has arrived."""
         if job.owner in self._known:
-            sizes = self._known[job.owner][1]
+            sizes = self._known[job.owner].sizes
             sizes[job.id] = sizes.get(job.id, 0) + size
 
     def _measure(self, ids: list[str]) -> dict[str, int]:

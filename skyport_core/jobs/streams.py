@@ -63,7 +63,7 @@ def expand(name: str, job: Job) -> str:
         if value is None:
             return found[0]
         if width and value.isdecimal():
-            value = value.zfill(min(int(width), MAX_WIDTH))
+            value = value.zfill(min(int(width), MAX_WIDTH) if len(width) < 5 else MAX_WIDTH)
         return value.replace("/", "_")
 
     return PATTERN.sub(fill, name)

@@ -1,7 +1,15 @@
 """Job scripts: what their ``#SWM`` and ``#SBATCH`` lines ask for."""
 
-from .completion import complete, input_names
+from .completion import Completed, complete, input_names, understand
 from .errors import ScriptError
 from .reading import Directives, read
 
-__all__ = ["Directives", "ScriptError", "complete", "input_names", "read"]
+__all__ = [
+    "Completed",
+    "Directives",
+    "ScriptError",
+    "complete",
+    "input_names",
+    "read",
+    "understand",
+]

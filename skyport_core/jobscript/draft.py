@@ -16,7 +16,7 @@ from .ports import Port
 Value = TypeVar("Value")
 
 _SLUG = "must be letters, digits, '.', '_' and '-', at most 63, the first a letter or digit"
-_WORDS = {
+ALLOWED = {
     "account": _SLUG,
     "site": _SLUG,
     "keep": _SLUG,
@@ -36,6 +36,11 @@ class Directive:
     name: str
     value: str = ""
 
+    @property
+    def slurm(self) -> bool:
+        """Whether it is one of ``#SBATCH``."""
+        return self.name.startswith("#SBATCH")
+
     def error(self, message: str, value: str | None = None) -> ScriptError:
         """What is wrong with it, with the value (or the part of it) that is at fault."""
         text = self.value if value is None else value
@@ -54,8 +59,9 @@ class Directive:
 class Draft:
     """Fields of a :class:`JobSpec` so far, and what each came from.
 
-    ``inputs`` are paths at the terminal as they are written; ``out`` the ports near the core that
-    the job wants to reach, at ``submission_address`` if one is named.
+    Of fields that are lists or dicts, ``origins`` also has what each entry came from, such as
+    ``dependencies.1``. ``inputs`` are paths at the terminal as they are written; ``out`` the ports
+    near the core that the job wants to reach, at ``submission_address`` if one is named.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -73,11 +79,15 @@ class Draft:
     def append(self, name: str, values: tuple[Any, ...], directive: Directive) -> None:
         """Add to a field that holds a list; what is there already stays once."""
         there = self.fields.get(name, ())
-        self.set(name, (*there, *(value for value in values if value not in there)), directive)
+        new = [value for value in values if value not in there]
+        self.set(name, (*there, *new), directive)
+        for number in range(len(there), len(there) + len(new)):
+            self.origins[f"{name}.{number}"] = directive
 
     def update(self, name: str, values: dict[str, str], directive: Directive) -> None:
         """Add to a field that holds a dict."""
         self.set(name, {**self.fields.get(name, {}), **values}, directive)
+        self.origins |= {f"{name}.{key}": directive for key in values}
 
     def drop(self, name: str) -> None:
         """Forget a field."""
@@ -91,10 +101,9 @@ def checked(name: str, value: object, directive: Directive) -> Any:
         return _adapter(name).validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        message = first["msg"].removeprefix("Value error, ")
         at_fault = first["input"]
         text = at_fault if isinstance(at_fault, str) and at_fault in directive.value else None
-        raise directive.error(_WORDS.get(name) or _allowed(message), text) from None
+        raise directive.error(ALLOWED.get(name) or worded(first["msg"]), text) from None
 
 
 @cache
@@ -104,7 +113,9 @@ def _adapter(name: str) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _allowed(message: str) -> str:
+def worded(message: str) -> str:
+    """Pydantic's message as the end of a sentence that begins with the value."""
+    message = message.removeprefix("Value error, ")
     for noun in ("Input", "String", "Tuple", "Dictionary", "Value"):
         message = message.removeprefix(f"{noun} should ")
     return message if message.startswith("must") else f"must {message}"

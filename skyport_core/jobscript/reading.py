@@ -40,7 +40,7 @@ class Directives:
     partition
         A partition of Slurm; "": none.
     origins
-        The directive behind each field, for messages.
+        The directive behind each field and entry of a field, for messages.
     """
 
     script: str

@@ -10,11 +10,12 @@ from .addresses import (
     preferred_number,
 )
 from .arrays import MAX_TASKS, ArrayTasks, array_tasks, task_id
-from .certificate import BY_HUB, CertificateKind, CertificateRecord
+from .certificate import BY_HUB, BY_SOCKET, CertificateKind, CertificateRecord
 from .job import Event, EventDraft, Failure, Job
 from .partition import PartitionRecord
 from .resources import Resources
 from .spec import (
+    IMAGE,
     MAX_NODES,
     Condition,
     Dependency,
@@ -42,8 +43,10 @@ from .states import (
 __all__ = [
     "ACTIVE_STATES",
     "BY_HUB",
+    "BY_SOCKET",
     "CORE_NETWORK",
     "FINAL_STATES",
+    "IMAGE",
     "MAX_NODES",
     "MAX_TASKS",
     "NODE_NETWORK",

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 BY_HUB = "hub"
 """Stands for the issuer of what was asked for with a token of the hub."""
 
+BY_SOCKET = "socket"
+"""Stands for the issuer of what a user asked for whom the admin lets use the Unix socket."""
+
 
 class CertificateKind(str, enum.Enum):
     """Whom a certificate is for."""
@@ -44,7 +47,8 @@ class CertificateRecord:
         Since when it is not accepted any more, and why; None while it is.
     issued_by
         Serial of the certificate with which it was asked for, and that takes it along when it is
-        revoked; :data:`BY_HUB` for a token of the hub; empty: the admin at the core's machine.
+        revoked; :data:`BY_HUB` for a token of the hub; :data:`BY_SOCKET` for one of the
+        ``allowed_users``; empty: the admin at the core's machine.
     """
 
     serial: str

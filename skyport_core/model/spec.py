@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -49,6 +50,22 @@ RelativePath = Annotated[
     Field(json_schema_extra={"pattern": f"^{_PART}(/{_PART})*$"}),
 ]
 """A file below a folder; it cannot lead out of it."""
+
+OutputPattern = Annotated[
+    Text, Field(json_schema_extra={"pattern": rf"^(\./+)*{_PART}(/({_PART}|\.)?)*$"})
+]
+"""A file or pattern below the working directory; who submits it is told of what leads elsewhere."""
+
+IMAGE = re.compile(
+    r"([~./]*/\S.*"
+    r"|[a-z][a-z-]*:/\S+"
+    r"|(\[[0-9A-Fa-f:.]+\](:[0-9]+)?/)?[A-Za-z0-9_][A-Za-z0-9_./-]*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_./-]*){0,2}(@[A-Za-z0-9_]+:[0-9a-f]+)?)",
+    re.ASCII,
+)
+"""A file or folder, a transport with what it takes, or NAME[:TAG][@DIGEST] with a registry."""
+
+ContainerImage = Annotated[Name, Field(json_schema_extra={"pattern": f"^{IMAGE.pattern}$"})]
 
 
 class Condition(str, enum.Enum):
@@ -114,6 +131,7 @@ class JobSpec(BaseModel):
         default=(),
         max_length=4096,
         description="Program and arguments; never passed through a shell. Empty: its script runs.",
+        json_schema_extra={"prefixItems": [{"type": "string", "pattern": r"\S"}]},
     )
     arguments: tuple[Text, ...] = Field(
         default=(), max_length=4096, description="Arguments of the job's script."
@@ -138,7 +156,7 @@ class JobSpec(BaseModel):
     image: Name | None = Field(
         None, description="Image that a node made for this job boots; null: its site's default."
     )
-    container: Name | None = Field(
+    container: ContainerImage | None = Field(
         None, description="Container image that the job runs in on its node; null: in none."
     )
     relocatable: bool = Field(
@@ -239,7 +257,7 @@ class JobSpec(BaseModel):
             "it waits until all are there."
         ),
     )
-    outputs: tuple[Text, ...] = Field(
+    outputs: tuple[OutputPattern, ...] = Field(
         default=(),
         max_length=1024,
         description="Files below the working directory to bring home at the end.",

@@ -122,6 +122,7 @@ class ServerIdentity:
         # Every connection proves anew who it is.
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
         context.num_tickets = 0
+        context.set_alpn_protocols(["http/1.1"])
         context.load_verify_locations(cadata=self._issuer.authority.pem.decode())
         if options.client_ca_file is not None:
             with _using(options.client_ca_file, "client_ca_file"):

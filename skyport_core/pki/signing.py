@@ -13,8 +13,9 @@ class Signing:
     ----------
     by
         What is put on record as the issuer: the serial of the certificate in use,
-        :data:`~skyport_core.model.BY_HUB`, or nothing for the core's own machine, whose callers
-        get certificates of all kinds, for anybody and for as long as they say.
+        :data:`~skyport_core.model.BY_HUB`, :data:`~skyport_core.model.BY_SOCKET`, or nothing for
+        root and the core's own user at its machine, who get certificates of all kinds, for
+        anybody and for as long as they say.
     others
         Whether certificates of users may be for others.
     key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ which one is for SFTP and one for the watching channel."""
 
 WINDOW = 16 * 2**20
 """Bytes of a command's output in flight."""
+
+MAX_OUTPUT = 64 * 2**20
+"""Bytes that a command's output may have: a node's shell may print without end."""
 
 SHELL_MARK = "skyport-shell"
 
@@ -97,7 +101,7 @@ class Commands:
             text, encoding=None, window=WINDOW
         )
         try:
-            stdout, stderr = await in_time(process.communicate(data), max(timeout, 0.01))
+            stdout, stderr = await in_time(self._talk(process, data), max(timeout, 0.01))
         except BaseException:
             # sshd leaves a command without terminal alone when its channel is closed, and passes
             # signals on for ordinary users only.
@@ -111,6 +115,30 @@ class Commands:
                 f"The SSH connection to {self._connection} broke during a command."
             )
         return Completed(process.returncode, stdout, stderr)
+
+    async def _talk(
+        self, process: asyncssh.SSHClientProcess[bytes], data: bytes
+    ) -> tuple[bytes, bytes]:
+        """Give a command its input and take what it prints, until it has ended."""
+        with contextlib.suppress(OSError):  # it did not read all
+            process.stdin.write(data)
+            process.stdin.write_eof()
+        stdout, stderr = await asyncio.gather(self._all(process.stdout), self._all(process.stderr))
+        await process.wait_closed()
+        return stdout, stderr
+
+    async def _all(self, stream: asyncssh.SSHReader[bytes]) -> bytes:
+        """All that comes from a stream; more than any command of ours prints is an error."""
+        taken = bytearray()
+        while chunk := await stream.read(WINDOW):
+            taken += chunk
+            if len(taken) > MAX_OUTPUT:
+                raise CommandFailed(
+                    f"A command on {self._connection} printed more than "
+                    f"{MAX_OUTPUT // 2**20} MiB and was ended.",
+                    hint="Look at what the login's start files (such as ~/.bashrc) print.",
+                )
+        return bytes(taken)
 
     async def _prove_shell(self, deadline: float) -> None:
         """Find out whether a failure was the command's, or the login's shell runs none at all."""

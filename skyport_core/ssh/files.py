@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -19,6 +19,9 @@ from ..confined import open_file, walk_files
 from .errors import DiskFull, StagingFailed, StagingRefused
 
 READ_SIZE = 4 * 2**20
+
+DRAFT = ".skyport.part"
+"""Name of a file on its way to a node, in the folder where it is to be."""
 
 SILENCE = 120.0
 """Seconds that one request to a node may take, of at most :data:`READ_SIZE` bytes."""
@@ -129,12 +132,12 @@ async def restore(sftp: asyncssh.SFTPClient, source: Path, folder: str) -> int:
     files = [PurePosixPath(name) for name in await asyncio.to_thread(_regular_files, source)]
     if not files:
         return 0
-    await sftp.makedirs(folder, exist_ok=True)
-    base = str(await sftp.realpath(folder))
+    await soon(sftp.makedirs(folder, exist_ok=True))
+    base = str(await soon(sftp.realpath(folder)))
     for parent in sorted({parent for path in files for parent in path.parents}):
         place = str(PurePosixPath(base, *parent.parts))
-        await sftp.makedirs(place, exist_ok=True)
-        if str(await sftp.realpath(place)) != place:
+        await soon(sftp.makedirs(place, exist_ok=True))
+        if str(await soon(sftp.realpath(place))) != place:
             raise StagingRefused(
                 f"The folder {parent} of the working directory is a link that leads elsewhere.",
                 reason="unsafe_output",
@@ -151,28 +154,25 @@ def total_size(source: Path) -> int:
 
 def _regular_files(source: Path) -> dict[str, int]:
     """Names and bytes."""
-    return {name: found.st_size for name, found in walk_files(source) if not _is_draft(name)}
-
-
-def _is_draft(name: str) -> bool:
-    last = name.rpartition("/")[2]
-    return last.startswith(".") and last.endswith(".part")
+    return {name: found.st_size for name, found in walk_files(source)}
 
 
 async def _put(sftp: asyncssh.SFTPClient, source: Path, name: str, path: str) -> None:
     """Copy one file; it appears whole or not at all."""
-    parent, _, last = path.rpartition("/")
-    draft = f"{parent}/.{last}.part"
-    attributes = asyncssh.SFTPAttrs(permissions=0o600)
-    if await sftp.islink(draft):
-        await sftp.remove(draft)
-    async with sftp.open(draft, "wb", attributes) as target:
-        with os.fdopen(await asyncio.to_thread(open_file, source, name), "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
+    draft = f"{path.rpartition('/')[0]}/{DRAFT}"
+    # What was left there, or planted: a link, or a FIFO that would hold up who opens it.
+    with suppress(asyncssh.SFTPNoSuchFile):
+        await soon(sftp.remove(draft))
+    with os.fdopen(await asyncio.to_thread(open_file, source, name), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode & 0o777
+        target = await soon(sftp.open(draft, "xb", asyncssh.SFTPAttrs(permissions=0o600)))
+        try:
             while data := await asyncio.to_thread(file.read, READ_SIZE):
-                await target.write(data)
-        await target.chmod(mode)
-    await sftp.posix_rename(draft, path)
+                await soon(target.write(data))
+            await soon(target.chmod(mode))
+        finally:
+            await soon(target.close())
+    await soon(sftp.posix_rename(draft, path))
 
 
 def as_bytes(data: bytes | str) -> bytes:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import BinaryIO
 
 import asyncssh
 
-from ..confined import make_private
+from ..confined import open_draft
 from .files import READ_SIZE, as_bytes, size, soon
 
 
@@ -32,7 +31,7 @@ async def fetch_log(sftp: asyncssh.SFTPClient, path: str, target: Path, limit: i
     there = await size(sftp, path)
     draft = target.with_name(f"{target.name}.part")
     try:
-        with await asyncio.to_thread(_open_draft, draft) as file:
+        with await asyncio.to_thread(open_draft, draft) as file:
             if there:
                 await _fetch(sftp, path, file, there, limit)
         await asyncio.to_thread(draft.replace, target)
@@ -68,10 +67,3 @@ async def _copy(source: asyncssh.SFTPClientFile, file: BinaryIO, position: int, 
             return
         await asyncio.to_thread(file.write, data)
         position += len(data)
-
-
-def _open_draft(draft: Path) -> BinaryIO:
-    make_private(draft.parent)
-    draft.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(draft, flags, 0o600), "wb")

@@ -22,12 +22,12 @@ from typing import BinaryIO
 
 import asyncssh
 
-from ..confined import make_private, move_in
+from ..confined import move_in, open_draft
 from .errors import StagingRefused
 from .files import as_bytes, pieces, soon
 
 MAX_ENTRIES = 100_000
-"""Files and folders that are looked at for the outputs of one job."""
+"""Files and folders that are looked at for the outputs of one job, unless it is told otherwise."""
 
 MAX_DEPTH = 64
 """Folders that an output may be below the working directory."""
@@ -53,6 +53,22 @@ Parts = tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Brought:
+    """What came home.
+
+    Attributes
+    ----------
+    files
+        Paths below the folder.
+    missing
+        The patterns that no file was found for.
+    """
+
+    files: list[PurePosixPath]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class _Found:
     """A file on the node: bytes and permission bits."""
 
@@ -66,7 +82,9 @@ async def download(
     patterns: Sequence[str],
     destination: Path,
     limit: int,
-) -> list[PurePosixPath]:
+    *,
+    most: int = MAX_ENTRIES,
+) -> Brought:
     """Bring regular files below ``folder`` home, keeping their relative paths and modes.
 
     Links are followed only as far as they stay inside ``folder``; a folder that matches is
@@ -80,6 +98,8 @@ async def download(
         Folder at the core; made if missing. Beside it, a hidden file is used meanwhile.
     limit : int
         Bytes that all files together may have.
+    most : int
+        Files and folders that may be where they are looked for.
 
     Raises
     ------
@@ -90,14 +110,17 @@ async def download(
         The node does not answer.
     """
     wanted = [_parts(pattern) for pattern in patterns]
-    search = _Search(sftp, as_bytes(await soon(sftp.realpath(folder.encode()))), limit)
-    for parts in wanted:
-        await search.match((), parts)
+    base = as_bytes(await soon(sftp.realpath(folder.encode())))
+    search = _Search(sftp, base, limit, most)
+    there = [await search.match((), parts) for parts in wanted]
     draft = destination.with_name(f".{destination.name}.part")
     for path, found in sorted(search.found.items()):
         async with _drafted(draft, destination, path) as file:
             await _copy(sftp, search.path(path), file, found)
-    return [PurePosixPath(*path) for path in sorted(search.found)]
+    return Brought(
+        [PurePosixPath(*path) for path in sorted(search.found)],
+        tuple(pattern for pattern, found in zip(patterns, there, strict=True) if not found),
+    )
 
 
 def _parts(pattern: str) -> Parts:
@@ -119,45 +142,49 @@ class _Search:
         What was found so far, by the parts of its path below the folder.
     """
 
-    def __init__(self, sftp: asyncssh.SFTPClient, base: bytes, limit: int) -> None:
+    def __init__(self, sftp: asyncssh.SFTPClient, base: bytes, limit: int, most: int) -> None:
         self.found: dict[Parts, _Found] = {}
         self._sftp = sftp
         self._base = base.rstrip(b"/")
         self._limit = limit
+        self._most = most
         self._bytes = 0
         self._entries = 0
         self._listed: dict[Parts, dict[str, bool]] = {}
-        self._tried: set[tuple[Parts, Parts]] = set()
+        self._tried: dict[tuple[Parts, Parts], bool] = {}
 
     def path(self, parts: Parts) -> bytes:
         """Where it is on the node."""
         return b"/".join((self._base, *map(_encoded, parts))) or b"/"
 
-    async def match(self, parts: Parts, pattern: Parts) -> None:
-        """Take what ``pattern`` matches below the folder ``parts``."""
-        if (parts, pattern) in self._tried:
-            return
-        self._tried.add((parts, pattern))
-        if not pattern:
-            await self._take(parts)
-            return
+    async def match(self, parts: Parts, pattern: Parts) -> bool:
+        """Take what ``pattern`` matches below the folder ``parts``; whether there is a file."""
+        known = self._tried.get((parts, pattern))
+        if known is None:
+            known = await (self._match(parts, pattern) if pattern else self._take(parts))
+            self._tried[parts, pattern] = known
+        return known
+
+    async def _match(self, parts: Parts, pattern: Parts) -> bool:
         first, rest = pattern[0], pattern[1:]
+        found = False
         if first == "**":
-            await self.match(parts, rest)
+            found = await self.match(parts, rest)
             for name, is_folder in (await self._names(parts)).items() if rest else ():
                 if is_folder:
-                    await self.match((*parts, name), pattern)
+                    found |= await self.match((*parts, name), pattern)
         elif _WILD.search(first):
             for name, is_folder in (await self._names(parts)).items():
                 if fnmatchcase(name, first) and (is_folder or not rest):
-                    await self.match((*parts, name), rest)
+                    found |= await self.match((*parts, name), rest)
         else:
-            await self.match((*parts, first), rest)
+            found = await self.match((*parts, first), rest)
+        return found
 
-    async def _take(self, parts: Parts) -> None:
-        """Take a file, or all files below a folder that is no link."""
+    async def _take(self, parts: Parts) -> bool:
+        """Take a file, or all files below a folder that is no link; whether there was one."""
         if parts in self.found:
-            return
+            return True
         _check(parts)
         real, attributes = await self._look(parts)
         kind = stat.S_IFMT(attributes.permissions or 0)
@@ -165,9 +192,12 @@ class _Search:
             self._count(attributes.size or 0)
             mode = stat.S_IMODE(attributes.permissions or 0o600) & 0o777
             self.found[parts] = _Found(attributes.size or 0, mode)
-        elif kind == stat.S_IFDIR and real == self.path(parts):
+            return True
+        found = False
+        if kind == stat.S_IFDIR and real == self.path(parts):
             for name in await self._names(parts):
-                await self._take((*parts, name))
+                found |= await self._take((*parts, name))
+        return found
 
     async def _look(self, parts: Parts) -> tuple[bytes, asyncssh.SFTPAttrs]:
         """Its real path and attributes; these are empty for what is absent or leads outside."""
@@ -199,11 +229,12 @@ class _Search:
                 if not name or len(name) > _MAX_NAME or b"/" in name or b"\0" in name:
                     raise _refused(parts, f"lists {_shown(name)[:200]!r}, which is no file's name")
                 self._entries += 1
-                if self._entries > MAX_ENTRIES:
+                if self._entries > self._most:
                     raise StagingRefused(
-                        f"More than {MAX_ENTRIES} files are where the outputs are looked for.",
+                        f"More than {self._most} files are where the outputs are looked for.",
                         reason="outputs_too_many",
-                        hint="Pack them into an archive, or name fewer folders as outputs.",
+                        hint="Pack them into an archive, name fewer folders as outputs, or have "
+                        "an admin raise max_output_files.",
                     )
                 names[_shown(name)] = stat.S_ISDIR(entry.attrs.permissions or 0)
         return names
@@ -214,7 +245,7 @@ class _Search:
             raise StagingRefused(
                 f"The outputs are larger than {self._limit // 2**20} MiB.",
                 reason="outputs_too_large",
-                hint="Name fewer files as outputs, or have an admin raise the limit.",
+                hint="Name fewer files as outputs, or have an admin raise max_output.",
             )
 
 
@@ -236,7 +267,7 @@ def _refused(parts: Parts, why: str) -> StagingRefused:
 async def _drafted(draft: Path, destination: Path, parts: Parts) -> AsyncIterator[BinaryIO]:
     """A new file which gets its place when it is whole."""
     try:
-        with await asyncio.to_thread(_open_draft, draft) as file:
+        with await asyncio.to_thread(open_draft, draft) as file:
             yield file
         await asyncio.to_thread(move_in, draft, destination, "/".join(parts))
     except OSError as error:
@@ -245,13 +276,6 @@ async def _drafted(draft: Path, destination: Path, parts: Parts) -> AsyncIterato
         raise
     finally:
         await asyncio.to_thread(draft.unlink, missing_ok=True)
-
-
-def _open_draft(draft: Path) -> BinaryIO:
-    make_private(draft.parent)
-    draft.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.fdopen(os.open(draft, flags, 0o600), "wb")
 
 
 async def _copy(sftp: asyncssh.SFTPClient, path: bytes, file: BinaryIO, found: _Found) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import re
 import shlex
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 from . import files, logs, outputs
 from .connection import NodeConnection
 from .errors import CommandFailed, ForwardRefused, NodeUnreachable, StagingFailed, StagingRefused
+from .leftovers import Leftovers, leftovers
 from .program import CARRIED, COMMAND, CONTAINER, LAUNCH, PROGRAM
 from .runspec import RunSpec, below_home, describe
 
@@ -25,10 +26,16 @@ __all__ = ["RunSpec", "Runner", "RunnerStatus", "forward_refused"]
 TIMEOUT = 30.0
 """Seconds that an operation on the node may take, connecting included."""
 
+LONGEST = 10 * 366 * 86400
+"""Seconds that a job is believed to have run already."""
+
 TAIL_BYTES = 64 * 2**10
 OUTPUT_LIMIT = 2**30
 NO_ROOM = re.compile("No space left on device|Disk quota exceeded|Disc quota exceeded")
 JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+ANSWER = re.compile(r"([a-z]{1,16}) (\d{1,9}) (-|\d{1,3}) ([01]) (-|-?\d{1,12})(?: (.*))?")
+WORDS = {"walltime": "change the walltime of", "where": "find", "status": "look after"}
+"""What those operations are called to people whose names say too little."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +243,8 @@ class Runner:
         *,
         workdir: str = "",
         limit: int = OUTPUT_LIMIT,
-    ) -> list[PurePosixPath]:
+        most: int = outputs.MAX_ENTRIES,
+    ) -> outputs.Brought:
         """Bring the files home that match ``patterns`` below the working directory.
 
         Parameters
@@ -249,17 +257,20 @@ class Runner:
             The job's working directory, as in its :class:`RunSpec`.
         limit : int
             Bytes that all files together may have.
-
-        Returns
-        -------
-        list of PurePosixPath
-            The relative paths of what was brought.
+        most : int
+            Files and folders that may be where they are looked for.
         """
         folder = await self.path_of(workdir)
         async with self._sftp() as sftp:
-            if not await sftp.isdir(folder):
-                return []
-            return await outputs.download(sftp, folder, patterns, destination, limit)
+            if not await files.soon(sftp.isdir(folder)):
+                return outputs.Brought([], tuple(patterns))
+            return await outputs.download(sftp, folder, patterns, destination, limit, most=most)
+
+    async def others(self, known: Collection[str], *, workdir: str = "") -> Leftovers:
+        """The files below the working directory but those whose relative paths are ``known``."""
+        folder = await self.path_of(workdir)
+        async with self._sftp() as sftp:
+            return await leftovers(sftp, folder, known)
 
     async def restore(self, source: Path, *, workdir: str = "") -> int:
         """Bring what :meth:`collect` saved on another node into the working directory.
@@ -321,12 +332,16 @@ class Runner:
             # What dash says of any failed write, a full disk included.
             if "I/O error" in complaint:
                 await self._check_room(4096)
-            raise CommandFailed(
-                f"Cannot {operation} job {self.job_id} on {self.connection}: "
-                f"{complaint or f'exit status {done.exit_status}'}",
-            )
+            raise self._failed(operation, complaint or f"exit status {done.exit_status}")
         folder = next((text[4:] for text in answers if text.startswith("dir ")), "")
-        return folder or complaint, _parse(answers[-1])
+        status = _parse(answers[-1])
+        if status is None:
+            raise self._failed(operation, "its answer was not that of the runner")
+        return folder or complaint, status
+
+    def _failed(self, operation: str, why: str) -> CommandFailed:
+        what = f"{WORDS.get(operation, operation)} job {self.job_id} on {self.connection}"
+        return CommandFailed(f"Cannot {what}: {why}")
 
     @asynccontextmanager
     async def _sftp(self, need: int = 4096) -> AsyncIterator[asyncssh.SFTPClient]:
@@ -357,15 +372,20 @@ def forward_refused(connection: NodeConnection) -> ForwardRefused:
     )
 
 
-def _parse(answer: str) -> RunnerStatus:
-    state, pid, code, timed_out, age, *trouble = answer.split(None, 6)
+def _parse(answer: str) -> RunnerStatus | None:
+    """None for what no runner says: whoever has the login may have put anything in its place."""
+    found = ANSWER.fullmatch(answer)
+    if found is None:
+        return None
+    state, pid, code, timed_out, age, trouble = found.groups()
+    word, _, about = (trouble or "").strip().partition(" ")
     return RunnerStatus(
         state,
         pid=int(pid) or None,
         exit_code=None if code == "-" else int(code),
         timed_out=timed_out == "1",
-        trouble=(trouble[0], " ".join(trouble[1:])) if trouble else None,
-        age=None if age == "-" else max(0, int(age)),
+        trouble=(word, about) if word else None,
+        age=None if age == "-" else min(max(0, int(age)), LONGEST),
     )
 
 

@@ -85,6 +85,10 @@ report() {
     if [ -f "$own/exit" ]; then
         state=exited
         read -r code timed <"$own/exit"
+        # What a node without power left of the record.
+        case $code-$timed in
+        *[!0-9-]* | -* | *-) state=lost code=- timed=0 ;;
+        esac
     elif [ "$state" = absent ] && [ -f "$own/job.sh" ]; then
         state=staged
     fi
@@ -398,7 +402,9 @@ limit)
 status) report ;;
 walltime)
     # Again is no harm: what counts is the file, and the newest timer.
-    if [ -f "$own/job.sh" ] && [ ! -f "$own/exit" ]; then
+    if [ ! -f "$own/job.sh" ] && [ ! -f "$own/exit" ] && supervised; then
+        fail "The job's own description is gone from $own."
+    elif [ -f "$own/job.sh" ] && [ ! -f "$own/exit" ]; then
         printf '%s\n' "$3" >"$own/walltime.$$" && mv -f "$own/walltime.$$" "$own/walltime" ||
             exit 1
         ! supervised || renew_timer "$4"

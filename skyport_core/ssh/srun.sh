@@ -36,7 +36,9 @@ seconds() {
             count = split(part[days == 0 && !/-/ ? 1 : 2], clock, ":")
             if (/-/ || count == 3) seconds = clock[1] * 3600 + clock[2] * 60 + clock[3]
             else seconds = clock[1] * 60 + clock[2]
-            printf "%d\n", days * 86400 + seconds
+            seconds += days * 86400
+            if (seconds > 1000000000) exit 1
+            printf "%d\n", seconds
         }'
 }
 
@@ -107,6 +109,8 @@ case $srun_mode in
 a | append | t | truncate) ;;
 *) refuse "--open-mode takes append or truncate, not '$srun_mode'" ;;
 esac
+[ -z "$srun_label" ] || command -v mkfifo >/dev/null 2>&1 ||
+    refuse '--label needs the program mkfifo, which this node does not have'
 [ "$srun_limit" = 0 ] || command -v timeout >/dev/null 2>&1 ||
     refuse '--time needs the program timeout, which this node does not have'
 [ -z "$srun_folder" ] || cd -- "$srun_folder" || exit 1
@@ -205,30 +209,8 @@ become() {
     exec "$@"
 }
 
-# The command with the task's number before each line that it writes; its own streams are 5 and 6.
-labelled() {
-    srun_words="s/^/$srun_number: /"
-    srun_option=-u
-    sed -u p </dev/null >/dev/null 2>&1 || srun_option=
-    srun_code=$(
-        {
-            {
-                {
-                    (become "$@") 4>&- 5>&- 6>&-
-                    echo "$?" >&4
-                } | sed $srun_option "$srun_words" >&5
-            } 2>&1 | sed $srun_option "$srun_words" >&6
-        } 4>&1
-    )
-    exit "$srun_code"
-}
-
-# Becomes task $1 of the command.
-task() {
-    SLURM_PROCID=$1 SLURM_LOCALID=$1
-    srun_number=$(printf "%0${#srun_last}d" "$1")
-    place "$srun_in" "$1"
-    [ -z "$srun_path" ] || exec <"$srun_path" || exit 1
+# Writes what it is told where task $1 is to write.
+open_output() {
     place "$srun_out" "$1"
     if [ -n "$srun_path" ]; then
         exec >>"$srun_path" || exit 1
@@ -236,10 +218,32 @@ task() {
     fi
     place "$srun_err" "$1"
     [ -z "$srun_path" ] || exec 2>>"$srun_path" || exit 1
+}
+
+# Copies what task $1 writes to $2 (out or err), with the task's number before each line.
+label() {
+    # The task may still say something when it is told to end.
+    trap '' HUP INT QUIT TERM
+    open_output "$1"
+    [ "$2" = out ] || exec >&2
+    srun_words="s/^/$(printf "%0${#srun_last}d" "$1"): /"
+    srun_option=-u
+    sed -u p </dev/null >/dev/null 2>&1 || srun_option=
+    exec sed $srun_option "$srun_words" <"$srun_pipes/$2$1"
+}
+
+# Becomes task $1 of the command.
+task() {
+    SLURM_PROCID=$1 SLURM_LOCALID=$1
+    if [ -n "$srun_label" ]; then
+        exec >"$srun_pipes/out$1" 2>"$srun_pipes/err$1"
+    else
+        open_output "$1"
+    fi
+    place "$srun_in" "$1"
+    [ -z "$srun_path" ] || exec <"$srun_path" || exit 1
     shift
-    [ -n "$srun_label" ] || become "$@"
-    exec 5>&1 6>&2
-    labelled "$@"
+    become "$@"
 }
 
 # -- all tasks ---------------------------------------------------------------------------------
@@ -260,49 +264,90 @@ while [ "$srun_task" -lt "$srun_tasks" ]; do
     srun_task=$((srun_task + 1))
 done
 
-[ "$srun_tasks" -gt 1 ] || task 0 "$@"
+[ "$srun_tasks$srun_label" != 1 ] || task 0 "$@"
+
+srun_started= srun_readers= srun_copier= srun_pipes= srun_copied= srun_signal= srun_passed=
+srun_ending=
+
+# Hands a signal on to the tasks. Shells have INT and QUIT ignored by what they start beside
+# themselves, so that the tasks get TERM for these.
+pass() {
+    srun_signal=1 srun_passed=$1
+    for srun_each in $srun_started; do kill -s "$1" "$srun_each" 2>/dev/null; done
+}
+
+trap '[ -z "$srun_pipes" ] || rm -rf -- "$srun_pipes"' EXIT
+trap 'srun_ending=129; pass HUP' HUP
+trap 'srun_ending=130; pass TERM' INT
+trap 'srun_ending=131; pass TERM' QUIT
+trap 'srun_ending=143; pass TERM' TERM
+trap 'pass USR1' USR1
+trap 'pass USR2' USR2
+
+# Waits for the process $1, whatever signals come meanwhile; sets srun_code.
+await() {
+    wait "$1"
+    srun_code=$?
+    while [ -n "$srun_signal" ] && [ "$srun_code" -gt 128 ]; do
+        srun_signal=
+        wait "$1"
+        srun_next=$?
+        # One that the first wait was right about is not known any more.
+        [ "$srun_next" = 127 ] || srun_code=$srun_next
+    done
+}
 
 # Each task reads all of the standard input, as Slurm has it; of a device, as /dev/null is one,
 # what it gets by itself.
-srun_pipes= srun_copier=
 exec 3<&0
-if [ "$srun_in" = all ] && { [ -t 0 ] || ! [ -c /dev/stdin ]; }; then
+if [ "$srun_tasks" -gt 1 ] && [ "$srun_in" = all ] && { [ -t 0 ] || ! [ -c /dev/stdin ]; }; then
     if command -v mkfifo >/dev/null 2>&1 && command -v tee >/dev/null 2>&1; then
-        srun_pipes=${TMPDIR:-/tmp}/srun.$$
-        (umask 077 && mkdir -- "$srun_pipes") || exit 1
+        srun_copied=1
     else
         echo 'srun: the tasks have nothing to read: there is no mkfifo or no tee here' >&2
         exec 3</dev/null
     fi
-    trap '[ -z "$srun_pipes" ] || rm -rf -- "$srun_pipes"' EXIT
-    trap 'exit 129' HUP
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+fi
+if [ -n "$srun_label$srun_copied" ]; then
+    srun_pipes=${SKYPORT_JOB_DIR:-${TMPDIR:-/tmp}}/srun.$$
+    (umask 077 && mkdir -- "$srun_pipes") || exit 1
 fi
 
-srun_started= srun_task=0
-while [ "$srun_task" -lt "$srun_tasks" ]; do
-    if [ -n "$srun_pipes" ]; then
-        mkfifo "$srun_pipes/$srun_task" || exit 1
-        (task "$srun_task" "$@") <"$srun_pipes/$srun_task" 3<&- &
+srun_task=0
+while [ "$srun_task" -lt "$srun_tasks" ] && [ -z "$srun_ending" ]; do
+    if [ -n "$srun_label" ]; then
+        mkfifo "$srun_pipes/out$srun_task" "$srun_pipes/err$srun_task" || exit 1
+        (label "$srun_task" out) 3<&- &
+        srun_readers="$srun_readers $!"
+        (label "$srun_task" err) 3<&- &
+        srun_readers="$srun_readers $!"
+    fi
+    if [ -n "$srun_copied" ]; then
+        mkfifo "$srun_pipes/in$srun_task" || exit 1
+        (task "$srun_task" "$@") <"$srun_pipes/in$srun_task" 3<&- &
     else
         (task "$srun_task" "$@") <&3 3<&- &
     fi
     srun_started="$srun_started $!"
+    # A signal may have come when this one was not known yet.
+    [ -z "$srun_passed" ] || kill -s "$srun_passed" "$!" 2>/dev/null
+    srun_passed=
     srun_task=$((srun_task + 1))
 done
-if [ -n "$srun_pipes" ]; then
+if [ -n "$srun_copied" ] && [ -z "$srun_ending" ]; then
     # One that has ended, or reads no more, must not end it for the others.
-    (trap '' PIPE && exec tee "$srun_pipes"/*) <&3 3<&- >/dev/null 2>&1 &
+    (trap '' PIPE && exec tee "$srun_pipes"/in*) <&3 3<&- >/dev/null 2>&1 &
     srun_copier=$!
 fi
 exec 3<&-
 
 srun_worst=0
-for srun_each in $srun_started; do
-    wait "$srun_each"
-    srun_code=$?
+[ "$srun_task" -ge "$srun_tasks" ] || srun_worst=$srun_ending
+for srun_task in $srun_started; do
+    await "$srun_task"
+    srun_started=${srun_started#*" $srun_task"}
     [ "$srun_code" -le "$srun_worst" ] || srun_worst=$srun_code
 done
+for srun_task in $srun_readers; do await "$srun_task"; done
 [ -z "$srun_copier" ] || kill "$srun_copier" 2>/dev/null
 exit "$srun_worst"

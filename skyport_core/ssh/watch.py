@@ -22,6 +22,8 @@ RETRY_FIRST = 0.2
 RETRY_MAX = 30.0
 READY = "skyport-watch ready"
 NOTICE = re.compile(r"notice preempt ([0-9]{1,12})")
+LAST_WORDS = 4096
+"""Characters that are read of what a helper says when it can not begin."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ class Watcher:
                 else:
                     self._fire([word])
             if not ready:
-                said = (await process.stderr.read()).strip()
+                said = (await process.stderr.read(LAST_WORDS)).strip()
                 self._log.warning(
                     "%s cannot tell of jobs that end: %s", self._connection, said or "no reason"
                 )

@@ -110,11 +110,19 @@ def _numbered(connection: sa.Connection, tasks: Sequence[Task]) -> list[Task]:
 
 def _insert_others(connection: sa.Connection, array_id: str, tasks: Sequence[Task]) -> None:
     """Make the rows of the other jobs of those that the first one has."""
-    values = [{"own_id": task.id, "own_index": task.index, "own": task.number} for task in tasks]
+    each = _table_of(connection, tasks)
+    number = each.c.value[2].as_integer()
+    own: dict[str, sa.ColumnElement[Any]] = {
+        "id": each.c.value[0].as_string(),
+        "array_index": each.c.value[1].as_integer(),
+        "number": number,
+        "live_number": number,
+    }
     for table in (job_ids, jobs):
-        statement = _copies(table, array_id)
-        for some in _slices(values):
-            connection.execute(statement, some)
+        columns = [own.get(column.name, column) for column in table.c]
+        query = sa.select(*columns).select_from(table.join(each, sa.true()))
+        query = query.where(table.c.id == array_id)
+        connection.execute(sa.insert(table).from_select([*table.c], query))
     for table in (events, job_secrets):
         pairs = jobs.join(table, table.c.job_id == jobs.c.array_id)
         columns = [jobs.c.id if column.name == "job_id" else column for column in table.c]
@@ -123,17 +131,15 @@ def _insert_others(connection: sa.Connection, array_id: str, tasks: Sequence[Tas
         connection.execute(sa.insert(table).from_select([*table.c], query))
 
 
-def _copies(table: sa.Table, array_id: str) -> sa.Insert:
-    """Makes one more row of an array's first, with what is the other job's own."""
-    own: dict[str, sa.BindParameter[Any]] = {
-        "id": sa.bindparam("own_id", type_=sa.Text()),
-        "array_index": sa.bindparam("own_index", type_=sa.Integer()),
-        "number": sa.bindparam("own", type_=sa.Integer()),
-        "live_number": sa.bindparam("own", type_=sa.Integer()),
-    }
-    columns = [own.get(column.name, column) for column in table.c]
-    query = sa.select(*columns).where(table.c.id == array_id)
-    return sa.insert(table).from_select([*table.c], query)
+def _table_of(connection: sa.Connection, tasks: Sequence[Task]) -> sa.TableValuedAlias:
+    """A table for one statement whose ``value`` has id, index and number of a task.
+
+    One statement for all of them keeps the interpreter free, where one for each would not.
+    """
+    values = sa.literal([[task.id, task.index, task.number] for task in tasks], sa.JSON())
+    sqlite = connection.dialect.name == "sqlite"
+    each = sa.func.json_each(values) if sqlite else sa.func.json_array_elements(values)
+    return each.table_valued(sa.column("value", sa.JSON()), name="own")
 
 
 def _slices(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,10 @@ from .base import Part, uninterrupted
 from .jobs import CANCELLING
 from .tables import events, job_secrets, jobs
 
-SLICE = 500
-"""Rows of one statement."""
-
 UNPLACED = EventDraft("Cancelled before it was placed", reason="cancelled")
 
 _FINAL = [state.value for state in FINAL_STATES]
-_CANCELLED = JobState.CANCELLED.value
+_QUEUED, _CANCELLED = JobState.QUEUED.value, JobState.CANCELLED.value
 
 
 @dataclass(frozen=True)
@@ -66,43 +63,48 @@ class Cancelling(Part):
 def _cancel(
     connection: sa.Connection, its_own: Sequence[sa.ColumnElement[bool]], now: dt.datetime
 ) -> Cancelled | None:
-    if connection.scalar(sa.select(jobs.c.id).where(*its_own).limit(1)) is None:
+    # All are locked first, in the order in which others lock several: so nobody waits for ever,
+    # and nothing changes between the statements below.
+    query = sa.select(jobs.c.id, jobs.c.state, jobs.c.target).where(*its_own)
+    rows = connection.execute(query.order_by(jobs.c.id).with_for_update()).all()
+    if not rows:
         return None
-    undecided = (*its_own, jobs.c.state.not_in(_FINAL), jobs.c.target.not_in(_FINAL))
+    undecided = [row for row in rows if row.state not in _FINAL and row.target not in _FINAL]
+    ended = [row.id for row in undecided if row.state == _QUEUED]
+    ending = [row.id for row in undecided if row.state != _QUEUED]
+    open_ = (*its_own, jobs.c.state.not_in(_FINAL), jobs.c.target.not_in(_FINAL))
     counted = {"version": jobs.c.version + 1, "event_seq": jobs.c.event_seq + 1}
-    told = (jobs.c.id, jobs.c.event_seq, jobs.c.state, jobs.c.progress)
-    end = {
-        "state": _CANCELLED,
-        "target": _CANCELLED,
-        "state_since": now,
-        "ended_at": now,
-        "live_number": None,
-        "progress": PROGRESS[JobState.CANCELLED],
-    }
     # Those that wait first: they would take the places of those that are stopped.
-    waiting = sa.update(jobs).where(*undecided, jobs.c.state == JobState.QUEUED.value)
-    ended = connection.execute(waiting.values(**counted, **end).returning(*told)).all()
-    others = sa.update(jobs).where(*undecided)
-    target = {"target": _CANCELLED}
-    ending = connection.execute(others.values(**counted, **target).returning(*told)).all()
-    _tell(connection, ended, UNPLACED, now)
-    _tell(connection, ending, CANCELLING, now)
-    ids = [row.id for row in ended]
-    for start in range(0, len(ids), SLICE):
-        some = ids[start : start + SLICE]
-        connection.execute(sa.delete(job_secrets).where(job_secrets.c.job_id.in_(some)))
-    return Cancelled(ids, [row.id for row in ending])
+    if ended:
+        waiting = (*open_, jobs.c.state == _QUEUED)
+        progress = PROGRESS[JobState.CANCELLED]
+        _tell(connection, waiting, UNPLACED, now, {"state": _CANCELLED, "progress": progress})
+        end = {"state": _CANCELLED, "state_since": now, "ended_at": now, "live_number": None}
+        end |= {"target": _CANCELLED, "progress": progress}
+        connection.execute(sa.update(jobs).where(*waiting).values(**counted, **end))
+        gone = sa.select(jobs.c.id).where(*its_own, jobs.c.state.in_(_FINAL))
+        connection.execute(sa.delete(job_secrets).where(job_secrets.c.job_id.in_(gone)))
+    if ending:
+        _tell(connection, open_, CANCELLING, now, {})
+        connection.execute(sa.update(jobs).where(*open_).values(**counted, target=_CANCELLED))
+    return Cancelled(ended, ending)
 
 
 def _tell(
-    connection: sa.Connection, rows: Sequence[sa.Row[Any]], event: EventDraft, now: dt.datetime
+    connection: sa.Connection,
+    which: Sequence[sa.ColumnElement[bool]],
+    event: EventDraft,
+    now: dt.datetime,
+    after: Mapping[str, object],
 ) -> None:
-    """Store the same event of many jobs."""
+    """Store the same event of many jobs; ``after`` has what the change makes of their columns."""
     told = {"time": now, "message": event.message, "reason": event.reason, "hint": event.hint}
-    for start in range(0, len(rows), SLICE):
-        values = [
-            told
-            | {"job_id": row.id, "seq": row.event_seq, "state": row.state, "progress": row.progress}
-            for row in rows[start : start + SLICE]
-        ]
-        connection.execute(sa.insert(events), values)
+    fixed = {
+        name: sa.literal(value, events.c[name].type) for name, value in {**told, **after}.items()
+    }
+    own = {"job_id": jobs.c.id, "seq": jobs.c.event_seq + 1} | {
+        name: jobs.c[name] for name in ("state", "progress") if name not in after
+    }
+    values: dict[str, sa.ColumnElement[Any]] = {**fixed, **own}
+    query = sa.select(*values.values()).where(*which)
+    connection.execute(sa.insert(events).from_select([*values], query))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..model import BY_HUB, CertificateKind, CertificateRecord
+from ..model import BY_HUB, BY_SOCKET, CertificateKind, CertificateRecord
 from .base import Part, uninterrupted, utcnow
 from .errors import StoreError
 from .tables import certificates, identities, meta, refusals
@@ -206,7 +206,7 @@ async def _revoke(
 
 async def _check_parent(connection: AsyncConnection, record: CertificateRecord) -> None:
     """The row stays locked until the end, so that a revocation sees the new certificate too."""
-    if record.issued_by in ("", BY_HUB):
+    if record.issued_by in ("", BY_HUB, BY_SOCKET):
         return
     query = sa.select(certificates).where(certificates.c.serial == record.issued_by)
     row = (await connection.execute(query.with_for_update())).one_or_none()

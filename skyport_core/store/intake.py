@@ -26,6 +26,9 @@ from .writing import locked_row
 MOST = 200
 """Submissions in one transaction at most."""
 
+GIVE_UP = 2
+"""Failures of the database in a row after which the rest of a transaction's is not tried."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -51,6 +54,9 @@ class Draft:
 Outcome = tuple[Job, bool]
 """The stored job, and whether the draft made it."""
 
+Waiting = tuple[Draft, "asyncio.Future[Outcome]"]
+"""A draft, and where its outcome goes."""
+
 
 class Intake:
     """Stores drafts, several at a time.
@@ -63,7 +69,7 @@ class Intake:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[tuple[Draft, asyncio.Future[Outcome]]] = []
+        self._waiting: list[Waiting] = []
         self._worker: asyncio.Task[None] | None = None
 
     async def put(self, draft: Draft) -> Outcome:
@@ -90,25 +96,38 @@ class Intake:
         finally:
             self._worker = None
 
-    async def _answer(self, batch: Sequence[tuple[Draft, asyncio.Future[Outcome]]]) -> None:
-        """Store a batch; one that fails as a whole is stored one by one, to tell whose fault."""
+    async def _answer(self, batch: Sequence[Waiting]) -> Exception | None:
+        """Store a batch, one by one if it fails as a whole; why it failed as a whole, if it did."""
         drafts = [draft for draft, _ in batch]
         try:
             made = await self._database.run_writing(
                 lambda connection: _insert_new(connection, drafts)
             )
         except Exception as error:
-            if len(batch) == 1 or _is_of_database(error):
-                for _, future in batch:
-                    _settle(future, error)
-                return
-            for each in batch:
-                await self._answer([each])
-            return
+            if len(batch) == 1:
+                _settle(batch[0][1], error)
+            else:
+                await self._answer_singly(batch)
+            return error
         for draft, future in batch:
             # Of two drafts with one id, the first has made the job.
             job = made.pop(draft.job.id, None)
             _settle(future, await self._repeated(draft) if job is None else (job, True))
+        return None
+
+    async def _answer_singly(self, batch: Sequence[Waiting]) -> None:
+        """Store each by itself, so that nobody fails for another's fault.
+
+        Where it is the database's own, not everyone is to wait for that to show once more.
+        """
+        failed = 0
+        for number, each in enumerate(batch):
+            error = await self._answer([each])
+            failed = failed + 1 if error is not None and _is_of_database(error) else 0
+            if error is not None and failed == GIVE_UP:
+                for _, future in batch[number + 1 :]:
+                    _settle(future, error)
+                return
 
     async def _repeated(self, draft: Draft) -> Outcome | Exception:
         """What becomes of a draft whose id is known already."""
@@ -120,7 +139,7 @@ class Intake:
 
 
 def _is_of_database(error: Exception) -> bool:
-    """Whether the database failed, rather than one of the submissions."""
+    """Whether it looks as if the database failed, rather than one of the submissions."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, (OperationalError, OSError))

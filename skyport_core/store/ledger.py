@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,6 +13,9 @@ from ..model import Job, JobState, Resources
 from ..usage import Interval
 from .base import Part, uninterrupted
 from .tables import usage
+
+SLICE = 500
+"""Ids in one statement."""
 
 
 class Ledger(Part):
@@ -38,6 +42,21 @@ class Ledger(Part):
                 query = query.where(usage.c[column] == value)
         async with self._database.read() as connection:
             return [Interval(**row._mapping) for row in await connection.execute(query)]
+
+    @uninterrupted
+    async def placed_before(self, ids: Collection[str]) -> set[str]:
+        """Those of the jobs that had a place at some time."""
+        wanted = sorted(ids)
+
+        def read(connection: sa.Connection) -> set[str]:
+            found: set[str] = set()
+            for start in range(0, len(wanted), SLICE):
+                some = wanted[start : start + SLICE]
+                query = sa.select(usage.c.job_id).where(usage.c.job_id.in_(some)).distinct()
+                found |= set(connection.scalars(query))
+            return found
+
+        return await self._database.run_reading(read)
 
 
 async def note_usage(connection: AsyncConnection, old: Job, new: Job, now: dt.datetime) -> None:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
 from ..model import FINAL_STATES, Job, JobKind, JobState
 from ..unhurried import unhurried
 from .base import Part, uninterrupted
+from .database import Database
 from .rows import job_of
 from .tables import job_ids, jobs
+from .vault import Vault
 
 _COLUMNS = (jobs.c.created_at, sa.func.coalesce(jobs.c.array_index, 0), jobs.c.id)
 _ORDER = sa.tuple_(*_COLUMNS)
 """By time of submission; the jobs of an array, which came together, by their indices."""
 
+SLICE = 500
+"""Rows that are asked for by their ids at once."""
+
 
 class Listing(Part):
     """Many jobs at once, found in the database rather than here."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        super().__init__(database, vault)
+        self._active: dict[str, Job] = {}
 
     @uninterrupted
     async def list_jobs(
@@ -91,12 +101,17 @@ class Listing(Part):
 
         These are the ones that have not ended, and those that ended but left something on a node.
         """
-        # Not "is not null", and sorted here: only so does SQLite use the index of the numbers
-        # instead of reading all the jobs that ended long ago.
-        query = sa.select(jobs).where(jobs.c.live_number > 0)
-        rows = await self._database.run_reading(lambda connection: connection.execute(query).all())
-        found = [job_of(row) async for row in unhurried(rows)]
-        return sorted(found, key=lambda job: (job.created_at, job.array_index or 0, job.id))
+        known = self._active
+        same, rows = await self._database.run_reading(
+            lambda connection: _active_rows(connection, known)
+        )
+        found = {job_id: known[job_id] for job_id in same}
+        async for row in unhurried(rows):
+            found[row.id] = job_of(row)
+        self._active = found
+        return sorted(
+            found.values(), key=lambda job: (job.created_at, job.array_index or 0, job.id)
+        )
 
     @uninterrupted
     async def count_active(self) -> dict[str, int]:
@@ -128,6 +143,33 @@ class Listing(Part):
             query = query.where(here < _ORDER)
         async with self._database.read() as connection:
             return [job_of(row) for row in await connection.execute(query)]
+
+
+# Not "is not null", and sorted by who asks: only so does SQLite use the index of the numbers
+# instead of reading all the jobs that ended long ago.
+_VERSIONS = sa.select(jobs.c.id, jobs.c.version).where(jobs.c.live_number > 0)
+_WHOLE = sa.select(jobs).where(
+    jobs.c.id.in_(sa.bindparam("ids", expanding=True)), jobs.c.live_number > 0
+)
+
+Rows = list[sa.Row[Any]]
+
+
+def _active_rows(connection: sa.Connection, known: Mapping[str, Job]) -> tuple[list[str], Rows]:
+    """The ids of the active jobs that are still as they are ``known``, and the rows of the others.
+
+    The queue is read again for each plan, when few of its jobs have changed. Whatever changes a
+    job changes its version.
+    """
+    same: list[str] = []
+    news: list[str] = []
+    for job_id, version in connection.execute(_VERSIONS).all():
+        job = known.get(job_id)
+        (news if job is None or job.version != version else same).append(job_id)
+    rows: Rows = []
+    for start in range(0, len(news), SLICE):
+        rows += connection.execute(_WHOLE, {"ids": news[start : start + SLICE]}).all()
+    return same, rows
 
 
 def _place(

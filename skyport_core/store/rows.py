@@ -86,7 +86,11 @@ def new_job_values(job: Job) -> Values:
 
 def spec_values(spec: JobSpec) -> Values:
     """The columns that hold what a job asks for."""
-    return {"spec": spec.model_dump_json(), "name": spec.name}
+    return {
+        "spec": spec.model_dump_json(),
+        "name": spec.name,
+        "depends": bool(spec.dependencies),
+    }
 
 
 def is_live(job: Job) -> bool:

@@ -37,4 +37,4 @@ class Shares(Part):
 
 
 def _live(owner: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return jobs.c.owner == owner, jobs.c.state.not_in(_FINAL)
+    return jobs.c.owner == owner, jobs.c.live_number > 0, jobs.c.state.not_in(_FINAL)

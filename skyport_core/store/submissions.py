@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -39,6 +40,7 @@ class Submissions(Part):
         now: dt.datetime,
         *,
         submitted: JobRequest | None = None,
+        note: str = "",
     ) -> tuple[Job, bool]:
         """Store a submission once, however often and by how many callers it is repeated.
 
@@ -56,6 +58,8 @@ class Submissions(Part):
         submitted : JobRequest, optional
             What came from the terminal, where ``request`` is more than that: a repetition is
             recognised by it.
+        note : str
+            Hint of the job's first event.
 
         Returns
         -------
@@ -71,7 +75,7 @@ class Submissions(Part):
         """
         for last in (*[False] * (TRIES - 1), True):
             try:
-                return await self._put_job(job_id, owner, request, now, submitted or request)
+                return await self._put_job(job_id, owner, request, now, submitted or request, note)
             except IntegrityError:
                 if last:
                     raise
@@ -85,12 +89,13 @@ class Submissions(Part):
         request: JobRequest,
         now: dt.datetime,
         submitted: JobRequest,
+        note: str,
     ) -> tuple[Job, bool]:
         digest = await self._vault.digest(owner, submitted)
         secrets = request.secrets()
         token = await self._vault.seal(secrets) if secrets != JobSecrets() else None
         job = _job(job_id, owner, request, now, secret=token is not None)
-        event = HELD if job.held else QUEUED
+        event = replace(HELD if job.held else QUEUED, hint=note)
         try:
             draft = Draft(job, digest, event, token, request.script)
             if job.array_id is None:

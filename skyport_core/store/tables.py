@@ -130,12 +130,17 @@ jobs = sa.Table(
     sa.Column("walltime_told", sa.Integer),
     sa.Column("scripted", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("secret", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Whether it waits for other jobs: few do, and they are asked for whenever a record is deleted.
+    sa.Column("depends", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("version", sa.Integer, nullable=False),
     # Of the last event: kept here, so that the row's lock also orders the events.
     sa.Column("event_seq", sa.Integer, nullable=False),
     sa.Column("progress", sa.Integer, nullable=False),
     sa.UniqueConstraint("live_number"),
     sa.Index(None, "owner", "created_at"),
+    # The jobs of an owner that have not ended are counted in it, however many have.
+    sa.Index(None, "owner", "live_number", "state"),
+    sa.Index(None, "depends", "live_number"),
     sa.Index(None, "state"),
     sa.Index(None, "created_at", "id"),
     sa.Index(None, "array_id"),

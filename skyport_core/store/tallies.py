@@ -115,9 +115,10 @@ def _counted(
 async def dependent(connection: AsyncConnection, job: Job) -> str | None:
     """The id of a job that has not ended and depends on this one, or on its array."""
     names = {name for name in (job.id, job.array_id) if name is not None}
+    waiting = (jobs.c.depends == sa.true(), jobs.c.live_number > 0, jobs.c.state.not_in(_FINAL))
     # The text first, which the database searches fast; what it means is looked at after that.
     mentions = sa.or_(*(jobs.c.spec.contains(name) for name in sorted(names)))
-    query = sa.select(jobs).where(jobs.c.live_number > 0, jobs.c.state.not_in(_FINAL), mentions)
+    query = sa.select(jobs).where(*waiting, mentions)
     for row in await connection.execute(query):
         other = job_of(row)
         if any(dependency.job in names for dependency in other.spec.dependencies):

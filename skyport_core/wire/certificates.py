@@ -31,7 +31,7 @@ class CertificateView(BaseModel):
     issued_by: str = Field(
         "",
         description="Serial of the certificate that asked for it, and that is revoked with it; "
-        "'hub': a token of the hub; empty: the admin.",
+        "'hub': a token of the hub; 'socket': a user of the core's socket; empty: the admin.",
     )
 
     @classmethod

@@ -50,6 +50,14 @@ def test_wrong_configuration_is_named(tmp_path: Path, config: str, words: list[s
         assert word in said
 
 
+def test_mistyped_command_starts_no_core(tmp_path: Path) -> None:
+    done = run_core(tmp_path, "upgrade")
+    assert done.returncode == 1
+    assert "There is no command 'upgrade'" in done.stderr
+    assert "upgrade-db" in done.stderr
+    assert not (tmp_path / "skyport.sqlite").exists()
+
+
 def test_missing_configuration_file_is_an_error(tmp_path: Path) -> None:
     done = run_core(tmp_path, "-f", str(tmp_path / "none.py"))
     assert done.returncode == 1

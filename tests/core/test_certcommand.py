@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from skyport_core.certcommand import CertCommand
 from skyport_core.wire import API_PREFIX
-from tests.infra.certs import ClientFiles
+from tests.infra.certs import ClientFiles, OriginalAuthority
 from tests.infra.core import CoreProcess
 from tests.infra.ports import free_ports
 
@@ -126,6 +126,16 @@ def test_a_renewal_is_revoked_with_what_it_renews(home: Path, tmp_path: Path) ->
     assert first["serial"] in told
     assert second["serial"] in told
     assert all(one["revoked_at"] for one in listed())
+
+
+def test_one_certificate_of_an_original_is_revoked_by_its_file(home: Path, tmp_path: Path) -> None:
+    theirs = OriginalAuthority().issue("bob", UUID, tmp_path / "bob", b"")
+    for _ in range(2):
+        told = cert("revoke", "--original", theirs.cert).stdout
+        assert "CN=cluster" in told
+    cert("issue", "alice", "--out", tmp_path / "a")
+    ours = cert("revoke", "--original", tmp_path / "a" / "cert.pem")
+    assert (ours.exit_code, listed()[0]["serial"] in ours.stderr) == (1, True)
 
 
 def test_adopt_is_taken_back(home: Path) -> None:

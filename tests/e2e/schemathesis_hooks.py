@@ -1,20 +1,22 @@
 """What schemathesis is told about the core that it tries: its jobs, and what keeps it harmless.
 
 It runs in a process of its own; ``SKYPORT_TEST_JOBS`` names jobs of its user, those that stay and
-those that it may end and forget ("kept,kept;spare,spare"), and ``SKYPORT_TEST_SERIALS`` the
-certificates of that user: the one in use, and some that it may revoke.
+those that it may end and forget ("kept,kept;spare,spare"), ``SKYPORT_TEST_SERIALS`` the
+certificates of that user: the one in use, and some that it may revoke, and ``SKYPORT_TEST_KEY`` the
+file of the key of the one in use, which it may renew.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
+from pathlib import Path
 from typing import Any
 
 import schemathesis
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from schemathesis.core.failures import Failure
 from schemathesis.core.parameters import ParameterLocation
 
@@ -31,7 +33,11 @@ LARGEST = {"maxLength": 1024, "maxItems": 64, "maxProperties": 64}
 The tests in tests/core/api try the large ones."""
 
 REQUEST = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-CSR = REQUEST.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+KEY = serialization.load_pem_private_key(
+    Path(os.environ["SKYPORT_TEST_KEY"]).read_bytes(), password=None
+)
+assert isinstance(KEY, EllipticCurvePrivateKey)
+CSR = REQUEST.sign(KEY, hashes.SHA256())
 
 
 @schemathesis.hook

@@ -84,6 +84,8 @@ async def site(
         "https_names": [original.HOST, "localhost"],
         "storages": {"shared": "/srv", "swmblobcontainer": "/srv"},
         "container_engine": "none",
+        # The hub of these tests is on the core's own machine.
+        "allowed_forwards": ["127.0.0.1:*", "[::1]:*"],
     }
     folder = tmp_path_factory.mktemp("certificates")
     authority = OriginalAuthority()
@@ -189,7 +191,6 @@ async def test_the_spawner_starts_a_server_on_a_node_and_the_hub_reaches_it(
         await start_by_form(hub, "alice")
         messages = [event["message"] async for event in hub.progress("alice")]
         [job_id] = [line.split()[-1] for line in messages if "Job submitted: " in line]
-        assert any("Job is running (IP: 127." in message for message in messages)
 
         kernel = await hub.kernel("alice")
         code = "import getpass, os; print(getpass.getuser(), os.uname().nodename)"
@@ -197,7 +198,7 @@ async def test_the_spawner_starts_a_server_on_a_node_and_the_hub_reaches_it(
         async with site.core.client() as client:
             job = await client.get_job(job_id)
             assert job is not None
-            assert job.address is not None
+            assert job.address is not None and job.address.host.startswith("127.")
             assert await hub.address("alice") == f"http://{job.address.host}:8888"
             await hub.stop_server("alice")
             await reach(client, job_id, JobState.CANCELLED)

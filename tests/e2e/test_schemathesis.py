@@ -48,6 +48,7 @@ c.SkyPortCore.rate_limit = 0
         told = {
             "SKYPORT_TEST_JOBS": f"{','.join(kept)};{','.join(spare)}",
             "SKYPORT_TEST_SERIALS": ",".join(serials),
+            "SKYPORT_TEST_KEY": str(alice.key),
         }
         status, output = await schemathesis(port, alice, tmp_path, told)
         assert status == 0, output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import socket
@@ -74,6 +75,21 @@ class TestStart:
     ) -> None:
         for name in ("host_key", "pid", "port", "lock", "control.sock", "server.log"):
             assert stat.S_IMODE((context.home / name).stat().st_mode) == 0o600, name
+
+    async def test_the_log_says_that_several_users_are_not_kept_apart(
+        self, local: LocalGate, authority: Authority
+    ) -> None:
+        told: list[str] = []
+        local.log = logging.Logger("told")
+        local.log.addFilter(lambda record: told.append(record.getMessage()) is None)
+        for login in ("ann", "ben"):
+            async with authority.connect(await _endpoint(local), login) as connection:
+                await connection.run("true")
+            await local.nodes()
+            assert len(told) == (login == "ben")
+        assert told[0].startswith("2 logins use site")
+        await local.nodes()
+        assert len(told) == 1
 
     async def test_racing_gates_share_one_server(
         self, make_local: MakeLocal, authority: Authority
@@ -348,6 +364,14 @@ class TestJobsAlive:
             broken.write_text("nonsense")
         _record_job(tmp_path / "m", os.getpid())
         assert live_jobs(tmp_path)
+
+    def test_what_is_no_record_holds_up_nobody(self, tmp_path: Path) -> None:
+        for name in ("a", "b", "z"):
+            (tmp_path / name / ".skyport/jobs/1/.runner").mkdir(parents=True)
+        os.mkfifo(tmp_path / "a/.skyport/jobs/1/.runner/lock")
+        (tmp_path / "b/.skyport/jobs/1/.runner/lock").symlink_to("/dev/zero")
+        (tmp_path / "z/.skyport/jobs/1/.runner/lock").mkdir()
+        assert not live_jobs(tmp_path)
 
 
 class TestInventory:

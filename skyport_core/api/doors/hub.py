@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
-from tornado.web import Application, HTTPError, RequestHandler, decode_signed_value
+from tornado.web import Application, HTTPError
 
 from ...caller import Caller
 from ...model import BY_HUB
@@ -30,7 +30,16 @@ from ...wire import API_PREFIX
 from ..errors import ApiError
 from ..handler import SAFE_METHODS, Running
 from ..limits import MAX_HEADERS
+from .hub_login import (
+    CALLBACK,
+    LOGIN,
+    RETRY_AFTER,
+    cookie_token,
+    login_handlers,
+    make_oauth,
+)
 from .hub_tokens import HubAway, HubTokens, Model, key_of
+from .server import IDLE_TIMEOUT, Caps, DoorServer
 from .unix import CLOSE_TIMEOUT, MAX_DRAIN, DoorError
 
 if TYPE_CHECKING:
@@ -41,17 +50,14 @@ WRITE = "custom:skyport:jobs:write"
 ADMIN = "custom:skyport:admin"
 CERTIFICATES = "custom:skyport:certificates"
 
+MOST_CONNECTIONS = 2000
+"""Connections of the hub's proxy that are open at the same time."""
+
 GRACE = 30.0
 """Seconds that an open connection outlives the last good word of a hub that is away."""
 
-RETRY_AFTER = 2
-"""Seconds after which a request may be tried again that the hub was not there for."""
-
 OPEN = frozenset({"/", "/api/docs", f"{API_PREFIX}/openapi.json", f"{API_PREFIX}/version"})
 """What is the same for all: it takes no scope but that to come in, or a browser's cookie."""
-
-LOGIN = "/login"
-CALLBACK = "/oauth_callback"
 
 _TOKEN = re.compile(r"(?:token|bearer) +([\x21-\x7e]{1,512})", re.IGNORECASE)
 
@@ -285,39 +291,32 @@ def hub_door(
     sockets : collection of socket
         Made by :func:`hub_sockets`.
     """
-    oauth = _make_oauth(options)
+    oauth = make_oauth(options.root, options.name, options.api_url, options.api_token)
     tokens = HubTokens(_asking(oauth), interval=options.check_interval)
     secret = secrets.token_bytes(32)
 
     def cookie(request: HTTPServerRequest) -> str | None:
-        return _cookie_token(request, secret, oauth.cookie_name)
+        return cookie_token(request, secret, oauth.cookie_name)
 
+    identity = HubIdentity(tokens, options, cookie)
     application.settings.update(
-        identify=HubIdentity(tokens, options, cookie),
+        identify=identity,
         cookie_secret=secret,
         login_page=options.root + LOGIN,
     )
     root = re.escape(options.root)
-    login, callback = _login_handlers(oauth, options)
+    login, callback = login_handlers(oauth, options.root, cookie, identity.recognize, OPEN)
     application.add_handlers(".*", [(root + LOGIN, login), (root + CALLBACK, callback)])
-    server = HTTPServer(application, max_body_size=MAX_DRAIN, max_header_size=MAX_HEADERS)
+    # All come from the proxy's address, so none of them is counted by itself.
+    server = DoorServer(
+        application,
+        caps=Caps(MOST_CONNECTIONS),
+        max_body_size=MAX_DRAIN,
+        max_header_size=MAX_HEADERS,
+        idle_connection_timeout=IDLE_TIMEOUT,
+    )
     server.add_sockets(sockets)
     return HubDoor(server, application.settings["running"], tokens)
-
-
-def _make_oauth(options: HubOptions) -> HubOAuth:
-    # Half a second of imports that a core without a hub need not wait for.
-    from jupyterhub.services.auth import HubOAuth
-
-    base = options.root.removesuffix(f"services/{options.name}")
-    return HubOAuth(
-        api_url=options.api_url,
-        api_token=options.api_token,
-        base_url=f"{options.root}/",
-        hub_prefix=f"{base.rstrip('/')}/hub/",
-        oauth_client_id=f"service-{options.name}",
-        oauth_redirect_uri=options.root + CALLBACK,
-    )
 
 
 def _asking(oauth: HubOAuth) -> Callable[[str], Any]:
@@ -331,49 +330,9 @@ def _asking(oauth: HubOAuth) -> Callable[[str], Any]:
     return ask
 
 
-def _login_handlers(
-    oauth: HubOAuth, options: HubOptions
-) -> tuple[type[RequestHandler], type[RequestHandler]]:
-    """JupyterHub's own steps of a login by OAuth, which differ from release to release."""
-    from jupyterhub.services.auth import HubOAuthCallbackHandler, HubOAuthenticated
-
-    class Login(HubOAuthenticated, RequestHandler):
-        """Sends a browser to the hub, and when it is back, on to the page it wanted."""
-
-        _hub_auth = oauth
-
-        async def get(self) -> None:
-            identify: HubIdentity = self.settings["identify"]
-            wanted = self.get_query_argument("next", "/")
-            token = identify.cookie(self.request)
-            try:
-                if token is None:
-                    raise _unauthorized("There is no cookie.")
-                await identify.recognize(token)
-                self.redirect(options.root + (wanted if wanted in OPEN else "/"))
-            except ApiError as error:
-                if error.status == 503:
-                    raise HTTPError(503, reason=error.message) from None
-                # Who may not come in is told by the hub, and may log in as somebody else there.
-                self.redirect(self.get_login_url())
-
-    class Callback(HubOAuthCallbackHandler):
-        """Takes the browser back from the hub."""
-
-        _hub_auth = oauth
-
-    return Login, Callback
-
-
 def _header_token(request: HTTPServerRequest) -> str | None:
     match = _TOKEN.fullmatch(request.headers.get("Authorization", "").strip())
     return match[1] if match else None
-
-
-def _cookie_token(request: HTTPServerRequest, secret: bytes, name: str) -> str | None:
-    cookie = request.cookies.get(name)
-    value = decode_signed_value(secret, name, cookie.value) if cookie else None
-    return value.decode("ascii", "replace") if value else None
 
 
 def _has(model: Model, *scopes: str) -> bool:

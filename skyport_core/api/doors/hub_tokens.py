@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,13 +20,15 @@ Ask = Callable[[str], Awaitable[Model | None]]
 """Has the hub describe a token; None: it knows none such. Raises HubAway."""
 
 KEPT = 4096
-"""Answers that are kept; those used least lately go first."""
+"""Answers of a sort that are kept; those used least lately go first."""
 
 WAITING = 512
-"""Questions under way before further ones are refused."""
+"""Questions of a sort under way before further ones are refused."""
 
 AT_ONCE = 8
-"""Questions that the hub gets at the same time."""
+"""Questions of a sort that the hub gets at the same time."""
+
+_SALT = secrets.token_bytes(32)
 
 
 class HubAway(Exception):
@@ -38,12 +41,28 @@ class _Answer:
     asked: float
 
 
+class _Lane:
+    """Tokens of one sort, with a room of their own for answers and for questions."""
+
+    def __init__(self) -> None:
+        self.answers: OrderedDict[str, _Answer] = OrderedDict()
+        self.questions: dict[str, asyncio.Task[_Answer]] = {}
+        self.few = asyncio.Semaphore(AT_ONCE)
+
+    def keep(self, key: str, answer: _Answer) -> None:
+        self.answers[key] = answer
+        self.answers.move_to_end(key)
+        while len(self.answers) > KEPT:
+            self.answers.popitem(last=False)
+
+
 class HubTokens:
     """Asks the hub about tokens.
 
     An answer holds for ``interval`` seconds from when its question was sent, so that a token that
     was revoked is refused that soon. Who asks about a token that is being asked about gets the
-    same answer.
+    same answer. Tokens that the hub knew when it was last asked wait for no others: anybody can
+    make up tokens, as many as they like.
 
     Parameters
     ----------
@@ -69,55 +88,63 @@ class HubTokens:
         self.clock = clock
         self._ask = ask
         self._timeout = timeout
-        self._answers: OrderedDict[str, _Answer] = OrderedDict()
-        self._questions: dict[str, asyncio.Task[_Answer]] = {}
-        self._few = asyncio.Semaphore(AT_ONCE)
+        self._known = _Lane()
+        self._others = _Lane()
 
     async def look_up(self, token: str) -> Model | None:
         """The owner of a token; None for one that the hub does not know. Raises HubAway."""
         key = key_of(token)
-        known = self._answers.get(key)
+        lane = self._lane(key)
+        known = lane.answers.get(key)
         if known is not None and self.clock() - known.asked < self.interval:
-            self._answers.move_to_end(key)
+            lane.answers.move_to_end(key)
             return known.model
-        question = self._questions.get(key)
+        question = lane.questions.get(key)
         if question is None:
-            if len(self._questions) >= WAITING:
+            if len(lane.questions) >= WAITING:
                 raise HubAway(f"{WAITING} tokens wait for the hub's answer")
-            question = asyncio.create_task(self._question(key, token))
-            self._questions[key] = question
+            question = asyncio.create_task(self._question(lane, key, token))
+            lane.questions[key] = question
         # Others may wait for it too: whoever gives up must not take it along.
         return (await asyncio.shield(question)).model
 
     def known(self, token: str) -> tuple[Model | None, float] | None:
         """The last answer on a token, and when its question was sent; None: never answered."""
-        answer = self._answers.get(key_of(token))
+        key = key_of(token)
+        answer = self._lane(key).answers.get(key)
         return (answer.model, answer.asked) if answer else None
 
     async def close(self) -> None:
         """Give up on what is under way. Idempotent."""
-        questions = list(self._questions.values())
+        questions = [*self._known.questions.values(), *self._others.questions.values()]
         for question in questions:
             question.cancel()
         await asyncio.gather(*questions, return_exceptions=True)
 
-    async def _question(self, key: str, token: str) -> _Answer:
+    def _lane(self, key: str) -> _Lane:
+        return self._known if key in self._known.answers else self._others
+
+    async def _question(self, lane: _Lane, key: str, token: str) -> _Answer:
         try:
-            async with self._few:
+            async with lane.few:
                 asked = self.clock()
                 model = await in_time(self._ask(token), self._timeout)
         except asyncio.TimeoutError:
             raise HubAway(f"it did not answer within {self._timeout:g} s") from None
         else:
-            answer = self._answers[key] = _Answer(model, asked)
-            self._answers.move_to_end(key)
-            while len(self._answers) > KEPT:
-                self._answers.popitem(last=False)
+            answer = _Answer(model, asked)
+            for old in (self._known, self._others):
+                old.answers.pop(key, None)
+            (self._others if model is None else self._known).keep(key, answer)
             return answer
         finally:
-            del self._questions[key]
+            del lane.questions[key]
 
 
 def key_of(token: str) -> str:
-    """A name of a token that does not give it away."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    """A name of a token that does not give it away: another one in each process.
+
+    An admin may have chosen a service's token that is easy to guess, so that a mere digest of it
+    would tell.
+    """
+    return hashlib.blake2b(token.encode(), digest_size=32, key=_SALT).hexdigest()

@@ -6,11 +6,9 @@ import asyncio
 import logging
 import ssl
 from dataclasses import dataclass, field
-from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -21,13 +19,8 @@ from ...pki.server import ServerIdentity, ServerOptions
 from ..errors import ApiError
 from ..handler import Running
 from ..limits import MAX_HEADERS
+from .server import IDLE_TIMEOUT, Caps, DoorServer
 from .unix import CLOSE_TIMEOUT, MAX_DRAIN, DoorError
-
-HANDSHAKE_TIMEOUT = 10.0
-"""Seconds from the connection to the end of its handshake."""
-
-IDLE_TIMEOUT = 300.0
-"""Seconds that a connection may wait for its next request."""
 
 CHECK_INTERVAL = 30.0
 """Seconds between two looks at the files of certificates, and at the end of the server's own."""
@@ -37,11 +30,12 @@ log = logging.getLogger("skyport.api")
 
 @dataclass(frozen=True)
 class HttpsOptions:
-    """Where HTTPS is served (address "": all of this machine), and with which certificates."""
+    """Where HTTPS is served (address "": all of this machine), and how."""
 
     address: str
     port: int
     server: ServerOptions
+    caps: Caps = field(default_factory=Caps)
 
 
 @dataclass(frozen=True)
@@ -149,23 +143,6 @@ class TlsDoor:
                 self._server.ssl_options = context
 
 
-class _Server(HTTPServer):
-    """Gives up on connections that do not finish their handshake."""
-
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        if isinstance(stream, SSLIOStream):
-            limit = asyncio.get_running_loop().call_later(HANDSHAKE_TIMEOUT, stream.close)
-            done = stream.wait_for_handshake()
-            done.add_done_callback(lambda future: _shaken(future, limit))
-        super().handle_stream(stream, address)
-
-
-def _shaken(future: asyncio.Future[Any], limit: asyncio.TimerHandle) -> None:
-    limit.cancel()
-    if not future.cancelled() and future.exception() is not None:
-        log.debug("A handshake failed: %s", future.exception())
-
-
 async def tls_door(
     application: Application,
     register: Register,
@@ -174,6 +151,7 @@ async def tls_door(
     port: int,
     *,
     interval: float = CHECK_INTERVAL,
+    caps: Caps | None = None,
 ) -> TlsDoor:
     """Serve the API by HTTPS to holders of client certificates.
 
@@ -191,6 +169,8 @@ async def tls_door(
         Where to listen.
     interval : float
         Seconds between two looks at the certificates' files.
+    caps : Caps, optional
+        How many connections may be open. None: any number.
 
     Raises
     ------
@@ -209,8 +189,9 @@ async def tls_door(
             f"{error.strerror or error}."
         ) from error
     application.settings["identify"] = CertificateIdentity(register)
-    server = _Server(
+    server = DoorServer(
         application,
+        caps=caps,
         ssl_options=context,
         max_body_size=MAX_DRAIN,
         max_header_size=MAX_HEADERS,

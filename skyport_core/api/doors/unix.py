@@ -22,9 +22,11 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
 from ...caller import Caller
+from ...model import BY_SOCKET
 from ...pki import Signing
 from ..errors import ApiError
 from ..handler import Running
+from .server import DoorServer
 
 MAX_PATH = 107
 """Bytes that Linux leaves for the path of a socket (``sun_path`` less its closing zero)."""
@@ -51,7 +53,8 @@ class PeerIdentity:
     ----------
     allowed_uids : collection of int
         Users that may call besides root and the core's own user. All are trusted: they are
-        admins and may submit jobs in the name of others.
+        admins and may submit jobs in the name of others. Certificates of admins and hubs, which
+        would let them stay when they are not allowed any more, are not for them.
     """
 
     def __init__(self, allowed_uids: Collection[int] = ()) -> None:
@@ -72,7 +75,7 @@ class PeerIdentity:
             admin=True,
             may_name_owner=True,
             trusted=True,
-            signing=Signing(),
+            signing=Signing() if uid in (0, os.geteuid()) else Signing(BY_SOCKET, others=True),
         )
 
 
@@ -127,7 +130,7 @@ async def unix_door(
     path = Path(path)
     application.settings["identify"] = PeerIdentity(allowed_uids)
     listener = _listen(path, for_others=bool(set(allowed_uids) - {0, os.geteuid()}))
-    server = HTTPServer(application, max_body_size=MAX_DRAIN)
+    server = DoorServer(application, max_body_size=MAX_DRAIN)
     server.add_socket(listener)
     return UnixDoor(server, application.settings["running"], path, path.stat().st_ino)
 

@@ -75,7 +75,7 @@ class Unknown(OriginalHandler):
     async def prepare(self) -> None:
         """Answer 404, but only to those who may call at all."""
         await super().prepare()
-        raise self.unreadable()
+        self.refuse(self.unreadable())
 
 
 async def soon(work: Awaitable[Value], otherwise: Value) -> Value:

@@ -95,7 +95,7 @@ class Download(Streaming, JobHandlerBase):
 
     def _part(self, size: int) -> tuple[int, int] | None:
         condition = self.request.headers.get("If-Range")
-        if condition is not None and condition != self.compute_etag():
+        if self.request.method == "HEAD" or condition not in (None, self.compute_etag()):
             return None
         return byte_range(self.request.headers.get("Range"), size)
 

@@ -6,7 +6,7 @@ from ...wire import OfferList, OfferRequest
 from ..handler import ApiHandler
 from ..operation import operation
 from ..rights import owner_of
-from ..submitting import completed
+from ..submitting import lines_named, understood
 
 
 class OffersHandler(ApiHandler):
@@ -19,6 +19,8 @@ class OffersHandler(ApiHandler):
     )
     async def post(self) -> None:
         """Plan a job without submitting it."""
-        request = await completed(self.services, self.caller, await self.read(OfferRequest))
-        owner = owner_of(self.caller, request)
-        self.reply(await self.services.jobs.offers(owner, request, by=self.caller))
+        whole = await understood(self.services, self.caller, await self.read(OfferRequest))
+        with lines_named(whole):
+            owner = owner_of(self.caller, whole.request)
+            found = await self.services.jobs.offers(owner, whole.request, by=self.caller)
+        self.reply(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 
-from ...usage import DAY, days_of, midnight, summary
+from ...usage import days_of, end_of, midnight, summary
 from ...wire import UsageList, UsageQuery
 from ..errors import ApiError
 from ..handler import ApiHandler
@@ -26,10 +26,11 @@ class UsageHandler(ApiHandler):
         try:
             since, until = days_of(query, now.date())
         except ValueError as error:
-            raise ApiError(422, "invalid", f"until ({query.until}): {error}", "until") from None
+            message = f"until ({query.until or now.date()}): {error}"
+            raise ApiError(422, "invalid", message, "until") from None
         intervals = await self.services.store.usage(
             midnight(since),
-            midnight(until) + DAY,
+            end_of(until),
             owner=self.owner("usage"),
             account=query.account,
             site=query.site,

@@ -73,7 +73,9 @@ class MemoryJobs:
     failure: Exception | None = None
 
     allowed_forwards: tuple[str, ...] = ("forge:22",)
+    peer_forwards = True
     site_names: tuple[str, ...] = ("lab", "cloud")
+    has_accounts: bool = False
 
     async def submit(
         self,
@@ -83,10 +85,13 @@ class MemoryJobs:
         *,
         submitted: JobRequest | None = None,
         by: Caller | None = None,
+        note: str = "",
     ) -> tuple[Job, bool]:
         if self.failure:
             raise self.failure
-        return await self.store.put_job(job_id, owner, request, now(), submitted=submitted)
+        return await self.store.put_job(
+            job_id, owner, request, now(), submitted=submitted, note=note
+        )
 
     async def change(self, job: Job, change: JobPatch, *, by: Caller | None = None) -> Job:
         changes, told = patched(job, change)

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from skyport_core.certificates import MOST
 from skyport_core.client.certificates import new_key, signing_request
-from skyport_core.model import BY_HUB, CertificateKind
+from skyport_core.model import BY_HUB, BY_SOCKET, CertificateKind
 from skyport_core.pki import Signing, Subject, read_subject
 from skyport_core.pki.server import ServerOptions
 from skyport_core.service import ServiceError
@@ -147,6 +147,19 @@ async def test_a_token_gets_nothing_else(https: Served, fields: dict[str, Any]) 
     with pytest.raises(ServiceError) as refused:
         await by_token(https, **fields)
     assert refused.value.field == next(iter(fields))
+
+
+# -- by the socket -------------------------------------------------------------------------------
+
+
+async def test_whom_the_admin_lets_use_the_socket_gets_those_of_users_alone(https: Served) -> None:
+    certificates = served_certificates(https.services)
+    right = Signing(BY_SOCKET, others=True)
+    found = await certificates.sign("bob", CertificateRequest(**body(name="alice")), right)
+    assert (found.certificate.name, found.certificate.issued_by) == ("alice", BY_SOCKET)
+    for kind in ("admin", "hub", "gate", "server"):
+        with pytest.raises(ServiceError, match="kind"):
+            await certificates.sign("bob", CertificateRequest(**body(kind=kind)), right)
 
 
 # -- looking and revoking ----------------------------------------------------------------------

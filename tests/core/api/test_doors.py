@@ -17,9 +17,12 @@ from pathlib import Path
 import pytest
 
 from skyport_core.api import DoorError, Services, UnixDoor, make_application, unix_door
+from skyport_core.client.certificates import new_key, signing_request
 from tests.infra.requirements import needs_root
 
 from .served import Http, memory_services
+
+HUB_REQUEST = json.dumps({"csr": signing_request(new_key()), "kind": "hub", "name": "hub"})
 
 NOBODY = 65534
 STRANGER = 65533
@@ -60,8 +63,10 @@ def acting_as(uid: int) -> Iterator[None]:
         os.seteuid(0)
 
 
-async def status_for(uid: int, path: Path) -> tuple[int, str]:
-    """Status and body that a user gets from ``/jobs``."""
+async def status_for(
+    uid: int, path: Path, method: str = "GET", resource: str = "/jobs", body: str = ""
+) -> tuple[int, str]:
+    """Status and body that a user gets."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with acting_as(uid):
@@ -70,7 +75,9 @@ async def status_for(uid: int, path: Path) -> tuple[int, str]:
         connection.close()
         raise
     reader, writer = await asyncio.open_unix_connection(sock=connection)
-    writer.write(b"GET /api/v1/jobs HTTP/1.1\r\nHost: core\r\nConnection: close\r\n\r\n")
+    head = f"{method} /api/v1{resource} HTTP/1.1\r\nHost: core\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(f"{head}{body}".encode())
     answer = (await reader.read()).decode()
     writer.close()
     await writer.wait_closed()
@@ -95,6 +102,19 @@ async def test_closing_removes_the_socket_and_may_be_repeated(
     async with opened(services, tmp_path / "core.sock") as door:
         await door.close()
         assert not door.path.exists()
+
+
+@needs_root
+async def test_only_root_and_the_cores_user_get_certificates_of_all_kinds(
+    services: Services, public: Path
+) -> None:
+    path = public / "core.sock"
+    rights = {}
+    async with opened(services, path, [NOBODY]):
+        for uid in (0, NOBODY):
+            status, answer = await status_for(uid, path, "POST", "/certificates", HUB_REQUEST)
+            rights[uid] = status, "kind (hub)" in answer
+    assert rights == {0: (201, False), NOBODY: (403, True)}
 
 
 async def test_the_socket_of_a_dead_core_is_replaced(services: Services, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from yarl import URL
@@ -325,6 +326,49 @@ async def test_a_part_is_of_the_file_that_the_client_knows(
     assert (known.status, known.body) == (304, b"")
     (outputs / "digits").write_bytes(b"abcdefghijk")
     assert (await http("GET", path, headers=tag)).body == b"abcdefghijk"
+
+
+async def test_a_head_tells_of_the_whole_file(core: ServedCore, http: Http, outputs: Path) -> None:
+    await core.submit()
+    (outputs / "digits").write_bytes(b"0123456789")
+    told = await http("HEAD", f"/jobs/{JOB}/files/digits", headers={"Range": "bytes=2-3"})
+    assert (told.status, told.headers["Content-Length"]) == (200, "10")
+
+
+async def test_a_result_may_be_called_anything(core: ServedCore, http: Http, outputs: Path) -> None:
+    await core.submit()
+    for name in ("a\nb", "\x9b31m", ".own.part", "\u202etxt.exe"):
+        (outputs / name).write_text(name)
+        told = await http("GET", f"/jobs/{JOB}/files/{quote(name)}")
+        assert (told.status, told.body.decode()) == (200, name)
+    assert len((await http("GET", f"/jobs/{JOB}/files")).json["files"]) == 4
+
+
+async def test_an_upload_takes_the_place_of_a_link(
+    http: Http, waiting: Job, core: ServedCore, folder: Path
+) -> None:
+    secret = core.socket.parent / "secret"
+    secret.write_text("secret")
+    (folder / "inputs").mkdir(parents=True)
+    (folder / "inputs/data.csv").symlink_to(secret)
+    assert (await http("PUT", f"/jobs/{JOB}/inputs/data.csv", data=b"mine")).status == 201
+    assert (secret.read_text(), (folder / "inputs/data.csv").read_text()) == ("secret", "mine")
+    (folder / "inputs/deep").symlink_to(core.socket.parent)
+    told = await http("PUT", f"/jobs/{JOB}/inputs/deep/er/model.bin", data=b"mine")
+    assert (told.status, told.error["field"]) == (422, "path")
+
+
+async def test_a_removed_record_takes_nothing_that_links_lead_to(
+    files: JobFiles, core: ServedCore, outputs: Path, folder: Path
+) -> None:
+    kept = core.socket.parent / "kept"
+    kept.mkdir()
+    (kept / "file").write_text("x")
+    (outputs / "link").symlink_to(kept)
+    (outputs / "twin").hardlink_to(kept / "file")
+    await files.remove_files(JOB)
+    assert not folder.exists()
+    assert (kept / "file").read_text() == "x"
 
 
 async def test_links_and_pipes_among_the_outputs_are_not_followed(

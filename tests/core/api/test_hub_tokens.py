@@ -9,7 +9,7 @@ import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from skyport_core.api.doors.hub import GRACE, HubIdentity, HubOptions
-from skyport_core.api.doors.hub_tokens import KEPT, HubAway, HubTokens
+from skyport_core.api.doors.hub_tokens import KEPT, WAITING, HubAway, HubTokens
 from skyport_core.api.errors import ApiError
 from skyport_core.caller import Caller
 from skyport_core.model import BY_HUB
@@ -28,6 +28,7 @@ class Hub:
         self.models: dict[str, dict[str, Any]] = {}
         self.asked: list[str] = []
         self.away = False
+        self.quick = ""
         self.now = 100.0
         self.go = asyncio.Event()
         self.go.set()
@@ -37,7 +38,8 @@ class Hub:
 
     async def __call__(self, token: str) -> dict[str, Any] | None:
         self.asked.append(token)
-        await self.go.wait()
+        if token != self.quick:
+            await self.go.wait()
         if self.away:
             raise HubAway("connection refused")
         return self.models.get(token)
@@ -112,6 +114,21 @@ async def test_made_up_tokens_do_not_fill_the_memory(tokens: HubTokens, hub: Hub
         await tokens.look_up(f"made-up-{number}")
     assert tokens.known("made-up-0") is None
     assert tokens.known(f"made-up-{KEPT + 9}") is not None
+
+
+async def test_made_up_tokens_hold_up_nobody_else(tokens: HubTokens, hub: Hub) -> None:
+    await tokens.look_up("abc")
+    hub.now += 1
+    hub.go.clear()
+    hub.quick = "abc"
+    names = [f"made-up-{number}" for number in range(WAITING)]
+    made_up = [asyncio.create_task(tokens.look_up(name)) for name in names]
+    await asyncio.sleep(0)
+    with pytest.raises(HubAway, match="wait for the hub"):
+        await tokens.look_up("one more")
+    assert await tokens.look_up("abc") is not None
+    hub.go.set()
+    await asyncio.gather(*made_up, return_exceptions=True)
 
 
 # -- who a token makes its holder ------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from skyport_core.pki.server import ServerOptions
 from tests.infra.certs import ClientFiles
 
 from .secured import HOSTS, Served, served
-from .served import Http
+from .served import Http, ServedCore
 
 JOB = json.dumps({"command": ["true"], "hold": True}).encode()
 JSON = {"Content-Type": "application/json"}
@@ -36,6 +37,20 @@ async def test_pages_of_other_sites_change_nothing(http: Http, told: dict[str, s
 @pytest.mark.parametrize("told", [{"Origin": "http://core"}, {"Sec-Fetch-Site": "same-origin"}, {}])
 async def test_ours_and_programs_do(http: Http, told: dict[str, str]) -> None:
     assert (await http("POST", "/jobs", data=JOB, headers={**JSON, **told})).status == 201
+
+
+@pytest.mark.parametrize("line", ["GET /nothing", "DELETE /jobs/x", "POST /jobs/x/requeue"])
+async def test_a_refusal_leaves_the_connection_open(core: ServedCore, line: str) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(core.door.path))
+    method, path = line.split()
+    for request, status in ((f"{method} /api/v1{path}", b"40"), ("GET /api/v1/version", b"200")):
+        origin = "Origin: https://evil.example\r\n" if method != "GET" and status != b"200" else ""
+        writer.write(f"{request} HTTP/1.1\r\nHost: core\r\n{origin}\r\n".encode())
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.split()[1].startswith(status)
+        length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+        await reader.readexactly(length)
+    writer.close()
 
 
 async def test_a_body_says_that_it_is_json(http: Http) -> None:

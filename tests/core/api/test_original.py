@@ -42,6 +42,7 @@ class Jobs(MemoryJobs):
 
     site_names = ("lab", "cloud")
     allowed_forwards = ()
+    peer_forwards = True
 
     async def submit(
         self,
@@ -51,6 +52,7 @@ class Jobs(MemoryJobs):
         *,
         submitted: JobRequest | None = None,
         by: Caller | None = None,
+        note: str = "",
     ) -> tuple[Job, bool]:
         return await self.store.put_job(job_id, owner, request, now())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from skyport_core.api.errors import ApiError
-from skyport_core.api.rights import check_forwards, check_rights
+from skyport_core.api.rights import check_forwards, check_rights, is_of_this_machine
 from skyport_core.caller import Caller
 from skyport_core.wire import JobRequest
 
@@ -49,6 +49,28 @@ def test_nothing_else_of_the_surroundings_is_opened(place: str) -> None:
     assert (error.status, error.field) == (403, "forwards.api")
     for word in (place, "192.0.2.7", "db.example.org:5432"):
         assert word in error.message
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1", "127.96.0.1", "::1", "::ffff:127.0.0.1"])
+def test_whoever_is_logged_in_at_the_cores_machine_gets_no_way_to_it(place: str) -> None:
+    host = f"[{place}]" if ":" in place else place
+    with pytest.raises(ApiError) as refused:
+        check_forwards(Caller("bob", peer=place), forward(f"{host}:80"), [])
+    assert "ports of its own machine" not in refused.value.message
+    check_forwards(Caller("bob", peer=place), forward(f"{host}:80"), [f"{host}:*"])
+
+
+def test_addresses_of_the_cores_machine_are_known_by_the_kernel() -> None:
+    assert is_of_this_machine("127.0.0.1")
+    assert is_of_this_machine("0.0.0.0")
+    assert is_of_this_machine("no address")
+    assert not is_of_this_machine("192.0.2.7")
+    assert not is_of_this_machine("2001:db8::7")
+
+
+def test_ways_to_the_callers_machine_can_be_switched_off() -> None:
+    with pytest.raises(ApiError):
+        check_forwards(BOB_AT_DESK, forward("192.0.2.7:80"), [], peers=False)
 
 
 def test_a_door_that_does_not_know_the_machine_opens_no_way_to_any() -> None:

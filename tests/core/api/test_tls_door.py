@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from cryptography import x509
 
+from skyport_core.api import rights
 from skyport_core.client.certificates import signing_request
 from skyport_core.model import CertificateKind, EventDraft, JobState
 from skyport_core.pki import Authority, Issuer
@@ -65,9 +66,14 @@ async def test_a_hub_submits_for_its_users(https: Served) -> None:
     assert (await https(alice, "POST", json=job)).status == 403
 
 
-async def test_a_users_own_machine_is_the_peer(https: Served) -> None:
+async def test_a_users_own_machine_is_the_peer(
+    https: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alice = await https.client("alice")
     job = {"command": ["true"], "forwards": {"x": "127.0.0.1:9"}}
+    assert (await https(alice, "POST", json=job)).status == 403
+    # As if it were another machine than the core's.
+    monkeypatch.setattr(rights, "is_of_this_machine", lambda address: False)
     assert (await https(alice, "POST", json=job)).status == 201
     job["forwards"] = {"x": "192.0.2.1:9"}
     assert (await https(alice, "POST", json=job)).status == 403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import aiohttp
 import pytest
 
 from skyport_core.api import DoorError, make_application
-from skyport_core.api.doors import tls, tls_door
+from skyport_core.api.doors import Caps, server, tls_door
 from skyport_core.model import CertificateKind
 from skyport_core.pki import Authority, Issuer
 from skyport_core.pki.server import ServerIdentity, ServerOptions
@@ -106,10 +107,69 @@ async def test_a_certificate_that_cannot_be_used_is_named(
 async def test_a_handshake_that_does_not_come_is_not_waited_for(
     https: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "HANDSHAKE_TIMEOUT", 0.1)
+    monkeypatch.setattr(server, "HANDSHAKE_TIMEOUT", 0.1)
     reader, writer = await asyncio.open_connection("localhost", https.door.port)
     assert await asyncio.wait_for(reader.read(1), 5) == b""
     writer.close()
+
+
+@pytest.mark.parametrize("caps", [Caps(total=2), Caps(peer=2)])
+async def test_connections_beyond_the_caps_are_closed(
+    https: Served, tmp_path: Path, caps: Caps
+) -> None:
+    identity = ServerIdentity(https.issuer, tmp_path, ServerOptions(HOSTS))
+    register = served_certificates(https.services).register
+    application = make_application(https.services)
+    door = await tls_door(application, register, identity, "127.0.0.1", 0, caps=caps)
+    files = await https.client()
+
+    async def connect() -> asyncio.StreamWriter:
+        _, writer = await asyncio.open_connection("localhost", door.port, ssl=files.context())
+        return writer
+
+    async def connected() -> bool:
+        with contextlib.suppress(OSError):
+            (await connect()).close()
+            return True
+        return False
+
+    try:
+        first, second = await connect(), await connect()
+        with pytest.raises(OSError):
+            await connect()
+        first.close()
+        await eventually(connected, "room for another one")
+        second.close()
+    finally:
+        await door.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["-tls1_1"], b"alert protocol version"),
+        (["-tls1_2"], b"TLSv1.2"),
+        (["-alpn", "h2,http/1.1"], b"ALPN protocol: http/1.1"),
+    ],
+)
+async def test_old_protocols_are_refused_and_the_new_ones_named(
+    https: Served, options: list[str], word: bytes
+) -> None:
+    files = await https.client()
+    openssl = ["openssl", "s_client", "-connect", f"127.0.0.1:{https.door.port}"]
+    openssl += ["-cert", files.cert, "-key", files.key, "-cipher", "ALL:@SECLEVEL=0", *options]
+    done = await asyncio.to_thread(subprocess.run, openssl, input=b"", capture_output=True)
+    assert word in done.stdout + done.stderr, done
+
+
+async def test_a_connection_is_not_negotiated_anew(https: Served) -> None:
+    files = await https.client()
+    openssl = ["openssl", "s_client", "-connect", f"127.0.0.1:{https.door.port}", "-tls1_2"]
+    openssl += ["-cert", files.cert, "-key", files.key]
+    done = await asyncio.to_thread(
+        subprocess.run, openssl, input=b"R\n", capture_output=True, timeout=10
+    )
+    assert b"no renegotiation" in done.stderr, done
 
 
 async def test_a_port_in_use_is_named(https: Served, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from skyport_core.client import (
     CoreUnavailable,
     HttpsEndpoint,
     HubEndpoint,
+    SocketEndpoint,
     Untrusted,
 )
 from skyport_core.pki.server import ServerOptions
@@ -107,6 +108,13 @@ async def test_a_renewed_certificate_takes_the_place_of_the_old_one(https: Serve
 def test_an_address_that_is_no_https_door_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
         HttpsEndpoint(address, Path("c"), Path("k"), Path("a"))
+
+
+def test_files_of_an_endpoint_may_be_texts() -> None:
+    endpoint = HttpsEndpoint("core.lab", "cert.pem", "key.pem", "ca.pem")
+    assert endpoint == HttpsEndpoint("core.lab", Path("cert.pem"), Path("key.pem"), Path("ca.pem"))
+    assert SocketEndpoint("/run/core.sock").path == Path("/run/core.sock")
+    assert HubEndpoint("https://hub.lab", "token", "ca.pem").authority == Path("ca.pem")
 
 
 def test_a_token_does_not_travel_in_the_clear() -> None:

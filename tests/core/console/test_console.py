@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from skyport_core.console import main
-from skyport_core.console.output import age, span
+from skyport_core.console.output import age, print_table, span
 from skyport_core.model import Eviction, Failure, JobKind, JobSpec, JobState
 from skyport_core.wire import FlavorQuery
 from tests.core.api.served import JOB, OTHER, UNKNOWN, ServedCore, now
@@ -97,7 +97,24 @@ async def test_tables_fit_the_terminal(
     lines = (await skyport("jobs")).stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[1].split()[:3] == [JOB[:8], "QUEUED", "alice"]
-    assert " ".join(lines).count("lab") == 5
+    assert (len(lines), lines[1].rstrip()[-1]) == (2, "…")
+
+
+def test_a_narrow_table_leaves_out_what_says_nothing_and_keeps_numbers_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    columns = ("NAME", "WHERE", "LEADS TO", "MIB>", "COST>")
+    print_table(columns, [("node-1", "", "far away " * 3, "123456/123456", None)], "none")
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split() == ["NAME", "LEADS", "TO", "MIB"]
+    assert row.startswith("node-1  far away far")
+    assert row.endswith("123456/123456")
+
+
+def test_nothing_is_cut_off_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("NAME", "NOTE"), [("a", "words " * 100)], "none")
+    assert capsys.readouterr().out.count("words") == 100
 
 
 async def test_show_tells_all_about_a_failure(core: ServedCore, skyport: Skyport) -> None:
@@ -317,6 +334,9 @@ async def test_submit_passes_an_environment_on(
         (["--cpus", "0", "true"], "cpus"),
         (["--keep", "my desk", "true"], "keep"),
         (["--spot", "maybe", "true"], "never"),
+        (["--array", "many", "true"], "array: must be indices such as 0-9"),
+        (["--var", "A-B=1", "true"], "variables.A-B: must be names of letters"),
+        (["."], "is a folder, and no script"),
         ([], "COMMAND"),
     ],
 )
@@ -326,6 +346,47 @@ async def test_submit_explains_what_is_wrong(
     done = await skyport("submit", *words)
     assert done.exit_code == 2
     assert message in done.stderr
+    assert "should" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["rename", JOB, "x" * 256], ["flavors", "--max-price", "nan"], ["jobs", "--owner", ""]],
+    ids=" ".join,
+)
+async def test_no_model_shows_its_own_words(
+    core: ServedCore, skyport: Skyport, words: list[str]
+) -> None:
+    await core.submit()
+    done = await skyport(*words)
+    assert done.exit_code == 2, done.output
+    assert "must" in done.stderr
+    assert "should" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["get", JOB], "QUEUED: its outputs come home"), (["get", JOB, "x"], "QUEUED: its outputs")],
+)
+async def test_results_of_a_job_that_waits_are_not_there_yet(
+    core: ServedCore, skyport: Skyport, words: list[str], message: str
+) -> None:
+    await core.submit()
+    done = await skyport(*words)
+    assert (done.exit_code, message in done.stderr) == (1, True)
+
+
+async def test_a_job_that_has_ended_has_no_ports(core: ServedCore, skyport: Skyport) -> None:
+    await core.submit()
+    await core.end()
+    done = await skyport("forward", JOB, "8888")
+    assert (done.exit_code, "has no ports any more" in done.stderr) == (1, True)
+
+
+async def test_extend_tells_how_long_the_job_may_run(core: ServedCore, skyport: Skyport) -> None:
+    await core.submit()
+    assert "may run for 02:00:00" in (await skyport("extend", JOB, "2h")).stdout
+    assert "02:00:00" in (await skyport("show", JOB)).stdout
 
 
 @pytest.mark.parametrize(("state", "status"), [(JobState.FINISHED, 0), (JobState.FAILED, 4)])
@@ -385,8 +446,7 @@ def commands(group: click.Group) -> Iterator[tuple[str, ...]]:
 def test_every_command_has_help_and_json(command: tuple[str, ...]) -> None:
     done = CliRunner().invoke(main, [*command, "--help"])
     assert done.exit_code == 0
-    # A shell has nothing to print but what runs in it.
-    assert ("--json" in done.stdout) != (command == ("ssh",))
+    assert "--json" in done.stdout
     assert "Usage: main " + " ".join(command) in done.stdout
 
 

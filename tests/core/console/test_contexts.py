@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,8 @@ def test_an_unknown_context_names_those_there_are() -> None:
         'current = "x"',
         "[contexts.x]\n",
         '[contexts.x]\nkind = "socket"\n',
+        "[contexts.x]\nkind = []\n",
+        '[contexts.x]\nkind = "socket"\npath = "/s\\u0000"\n',
         '[contexts.x]\nkind = "socket"\npath = 1\n',
         '[contexts.x]\nkind = "socket"\npath = "/s"\nmore = "y"\n',
     ],
@@ -126,10 +129,48 @@ def test_a_file_that_is_not_right_is_told(config: Path, text: str) -> None:
     assert skyport("jobs").exit_code == 1
 
 
-def test_any_value_survives_the_file() -> None:
-    context = Context("x", "socket", {"path": '/a "b" \\ ü \x7f \n #'})
+def test_any_value_survives_the_file(config: Path) -> None:
+    path = '/a "b" \\ ü \x7f \n # \U0001f600 \x9b \u202e \u2028 \t'
+    context = Context("x", "socket", {"path": path})
     Contexts().with_context(context).save()
     assert Contexts.load().contexts == {"x": context}
+    assert (config / "contexts.toml").read_text().replace("\n", "").isprintable()
+
+
+def test_a_value_that_is_not_utf8_is_named(config: Path) -> None:
+    done = skyport("context", "add", "x", "--socket", os.fsdecode(b"/a\xff"))
+    assert done.exit_code == 1
+    assert "contexts.toml: contexts.x: path: '/a\\udcff' is not UTF-8" in done.stderr
+    assert not (config / "contexts.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        (
+            "token_file",
+            'kind = "hub"\nurl = "https://h"\ntoken_file = "{bad}"',
+            "does not hold one",
+        ),
+        ("url", 'kind = "hub"\nurl = "ftp://h"\ntoken_file = "{good}"', "not of the form"),
+        (
+            "address",
+            'kind = "https"\naddress = "h:99999"\ncertificate = ""\nkey = ""\nauthority = ""',
+            "not of the form",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_its_file(
+    config: Path, tmp_path: Path, key: str, text: str, message: str
+) -> None:
+    tokens = {"bad": b"one\r\ntwo", "good": b"one"}
+    for name, token in tokens.items():
+        (tmp_path / name).write_bytes(token)
+        text = text.replace(f"{{{name}}}", str(tmp_path / name))
+    config.mkdir(parents=True)
+    (config / "contexts.toml").write_text(f"[contexts.x]\n{text}\n")
+    said = skyport("--context", "x", "jobs").stderr
+    assert f"contexts.toml: contexts.x: {key}:" in said and message in said
 
 
 async def test_commands_talk_to_the_current_context(core: ServedCore) -> None:

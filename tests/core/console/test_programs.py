@@ -12,10 +12,12 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
+from skyport_core.client import CoreError
 from skyport_core.console import main
+from skyport_core.console.files import _inside, _target
 from skyport_core.console.inputs import local_files
 from skyport_core.console.values import size, time
-from skyport_core.model import Condition, Dependency, JobState
+from skyport_core.model import Condition, Dependency, Failure, JobState
 from skyport_core.wire import JobRequest
 from tests.core.api.served import JOB, OTHER, ServedCore
 
@@ -161,6 +163,22 @@ async def test_run_shows_the_log_and_returns_the_exit_status(
     assert (done.exit_code, done.stdout, done.stderr) == (7, "out\n", "err\n")
 
 
+async def test_run_of_a_job_that_failed_is_no_success_whatever_its_program_returned(
+    core: ServedCore, skyport: Skyport
+) -> None:
+    with core.store.changes.subscribe(JOB) as changed:
+        run = asyncio.create_task(skyport("run", "--id", JOB, "--", "true"))
+        assert await changed.wait(10)
+    job = await core.store.get_job(JOB)
+    assert job is not None
+    failure = Failure("output_missing", "A result is missing.")
+    await core.store.update_job(job, state=JobState.FAILED, failure=failure, exit_code=0)
+    done = await asyncio.wait_for(run, 20)
+    assert done.exit_code == 4
+    assert "is FAILED" in done.stderr
+    assert "exit status 0: A result is missing." in done.stderr
+
+
 async def test_run_brings_the_results_home(core: ServedCore, skyport: Skyport, here: Path) -> None:
     with core.store.changes.subscribe(JOB) as changed:
         run = asyncio.create_task(skyport("run", "--id", JOB, "--get", "home", "--", "true"))
@@ -188,6 +206,22 @@ async def test_get_chooses_and_replaces_only_when_told(
     assert (again.exit_code, "--force" in again.stderr) == (2, True)
     assert (await skyport("get", JOB, "a.csv", "--to", "home", "--force")).exit_code == 0
     assert (await skyport("get", JOB, "nothing")).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "a/../../x", "", ".", "a//x", "a\0x", "out/x", "out/deep/x"]
+)
+def test_no_name_leads_out_of_the_folder(here: Path, tmp_path: Path, name: str) -> None:
+    (here / "out").symlink_to(tmp_path)
+    with pytest.raises(CoreError, match="The core offers a file called"):
+        _inside(Path(), name)
+
+
+def test_a_link_in_the_place_of_a_result_is_not_followed(here: Path) -> None:
+    (here / "gone").symlink_to("elsewhere")
+    with pytest.raises(click.UsageError, match="--force replaces it"):
+        _target(Path(), "gone", force=False)
+    assert _target(Path(), "gone", force=True) == Path("gone")
 
 
 async def test_put_finds_the_input_by_its_name(

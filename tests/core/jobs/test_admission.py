@@ -41,3 +41,34 @@ async def test_folder_that_a_container_cannot_be_shown_is_refused() -> None:
     assert await refusal(**wish) == "workdir"
     assert await refusal("none", **wish) is None
     assert await refusal(command=["true"], workdir="a:b") is None
+
+
+@pytest.mark.parametrize("pattern", ["/etc/passwd", "../x", "a/../../b", ""])
+async def test_result_outside_the_working_directory_is_refused(pattern: str) -> None:
+    assert await refusal(command=["true"], outputs=["fine/**", pattern]) == "outputs.1"
+    assert await refusal(command=["true"], outputs=["fine/**", "..a/b.."]) is None
+
+
+@pytest.mark.parametrize("image", ["two words", ":tag", "-v", "a::b", "a:b c", "sh;id", '"box"'])
+async def test_image_that_no_engine_could_know_is_refused(image: str) -> None:
+    assert await refusal(command=["true"], container=image) == "container"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        *("box", "ubuntu:24.04", "localhost:5000/a/b:1", "ghcr.io/Org/x@sha256:0a1b", "f00"),
+        *("docker://ubuntu:24.04", "docker-archive:/tmp/a.tar", "/srv/My image.sif", "./box.sif"),
+        "[::1]:5000/a:1",
+    ],
+)
+async def test_image_that_may_be_one_is_taken(image: str) -> None:
+    assert await refusal(command=["true"], container=image) is None
+
+
+async def test_program_without_a_name_is_refused() -> None:
+    assert await refusal(command=[" ", "x"]) == "command.0"
+
+
+async def test_unknown_storage_is_named_by_its_place() -> None:
+    assert await refusal(command=["true"], storages=["data"]) == "storages.0"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 import uuid
+from pathlib import Path
 from typing import Any
 
+import skyport_core
 from skyport_core.jobs.environment import Place, job_environment, workdir_of
 from skyport_core.jobs.script import interpreter_of, script_command
 from skyport_core.model import Job, JobKind, JobSpec, Resources
@@ -53,6 +56,9 @@ def test_script_finds_the_words_of_slurm_and_of_the_original() -> None:
     assert environment["SWM_STDERR_PATH"] == "/h/j/stderr.log"
     assert environment["SWM_STDIN_PATH"] == "/dev/null"
     assert (environment["SLURM_NTASKS"], environment["SLURM_CPUS_PER_TASK"]) == ("1", "4")
+    assert environment["SLURM_JOB_PARTITION"] == "lab"
+    assert environment["SLURM_TASKS_PER_NODE"] == "1,0"
+    assert environment["SLURM_JOB_CPUS_PER_NODE"] == "4(x2)"
 
 
 def test_values_that_were_given_win_over_those_words_but_not_over_the_cores() -> None:
@@ -79,6 +85,24 @@ def test_job_of_an_array_knows_its_index() -> None:
     names = ("JOB_ID", "TASK_ID", "TASK_COUNT", "TASK_MIN", "TASK_MAX")
     values = [environment[f"SLURM_ARRAY_{name}"] for name in names]
     assert values == ["the-array", "5", "3", "1", "9"]
+
+
+def test_command_in_an_array_knows_its_index_by_slurms_name_too() -> None:
+    job = dataclasses.replace(a_job(command=("true",)), array_id="a", array_index=5)
+    assert {name for name in told(job) if name.startswith("SLURM_")} == {
+        "SLURM_ARRAY_JOB_ID",
+        "SLURM_ARRAY_TASK_ID",
+    }
+
+
+def test_manual_names_exactly_the_variables_that_there_are() -> None:
+    job = a_job(array="0-1", account="team", storages=("data",), flavor="big")
+    place = dataclasses.replace(PLACE, storages={"data": "/data"})
+    names = set(told(dataclasses.replace(job, array_id="a", array_index=0), place))
+    manual = (Path(skyport_core.__file__).parents[1] / "docs/job-environment.md").read_text()
+    rows = [line.split("|")[1] for line in manual.splitlines() if line.startswith("| `")]
+    listed = set(re.findall(r"`((?:SKYPORT|SLURM|SLURMD|SWM)_[A-Z_]+(?:<NAME>)?)`", "".join(rows)))
+    assert {name.replace("<NAME>", "DATA") for name in listed} == names
 
 
 def test_storages_are_found_by_name_and_the_first_without() -> None:

@@ -103,6 +103,33 @@ async def test_an_array_is_waited_for_after_the_record_of_its_first_job_went(ben
     assert [told.job for told in found.waiting] == [waiting]
 
 
+async def test_who_had_a_place_once_waits_for_nobody_again(bench: Bench) -> None:
+    first = await put(bench.store, NOW)
+    wish = (Dependency(job=first.id, when=Condition.AFTER_OK),)
+    ran, refused = [await put(bench.store, NOW, dependencies=wish) for _ in range(2)]
+    ran = await bench.store.update_job(ran, state=JobState.ALLOCATING, site="lab")
+    ended = [
+        await bench.store.update_job(job, state=JobState.FAILED) for job in (ran, refused, first)
+    ]
+    await bench.store.remove_job(ended.pop())
+    for job in ended:
+        revived = await bench.store.revive_job(job, EventDraft("Again"))
+        await bench.store.update_job(revived, requeue=False)
+    found = await bench.obstacles.sort(await bench.store.active_jobs(), NOW)
+    assert [job.id for job in found.open] == [ran.id]
+    assert [(job.id, failure.reason) for job, failure in found.hopeless] == [
+        (refused.id, "dependency")
+    ]
+
+
+async def test_held_jobs_of_an_array_take_none_of_its_places(bench: Bench) -> None:
+    await put(bench.store, NOW, array="0-2%1", hold=True)
+    last = (await bench.store.active_jobs())[-1]
+    await bench.store.update_job(last, held=False)
+    found = await bench.obstacles.sort(await bench.store.active_jobs(), NOW)
+    assert [job.id for job in found.open] == [last.id]
+
+
 @pytest.mark.parametrize("wish", [{"array": "0-3%1"}, {"hold": True}])
 async def test_who_cannot_start_keeps_no_machine_from_others(
     bench: Bench, wish: dict[str, Any]

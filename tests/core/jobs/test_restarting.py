@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from cryptography.fernet import Fernet
 
-from skyport_core.jobs.restarting import begin_anew, restart
-from skyport_core.model import Job, JobState
+from skyport_core.jobs.restarting import back, begin_anew, restart
+from skyport_core.model import Job, JobSpec, JobState
 from skyport_core.outputs import output_folder
 from skyport_core.store import Conflict, Store
 from tests.core.store.samples import put
@@ -43,3 +45,12 @@ async def test_results_go_once_it_is_sure_that_the_job_starts_over(tmp_path: Pat
         assert not result.exists()
     finally:
         await store.close()
+
+
+async def test_job_that_is_back_in_the_queue_shows_no_address_of_before(tmp_path: Path) -> None:
+    context: Any = SimpleNamespace(
+        attachments=Mock(close=AsyncMock()), outputs=lambda job_id: tmp_path / job_id
+    )
+    job = Job("j1", "ann", JobSpec(command=("true",)), 1, NOW, NOW, state=JobState.COLLECTING)
+    step = await back(dataclasses.replace(job, listen=("127.96.0.1", 8888)), context)
+    assert (step.changes["state"], step.changes["listen"]) == (JobState.QUEUED, None)

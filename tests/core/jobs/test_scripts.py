@@ -65,6 +65,32 @@ def left_on_node(desk: Desk) -> list[Path]:
     return list(desk.core.home.glob("gates/local/homes/*/.skyport/jobs/*"))
 
 
+async def test_what_was_not_kept_is_told_and_files_of_streams_are(desk: Desk) -> None:
+    job_id = await desk.submit(
+        script=f"{SH}echo one; echo two >&2; mkdir d; touch d/b a; touch kept\n",
+        outputs=["kept", "none-*", "d/none"],
+        stdout="o[u]t-%j.txt",
+        stderr="err",
+    )
+    assert (await desk.end(job_id)).state is FINISHED
+    files = desk.core.home / "jobs" / job_id / "files"
+    assert {path.name: path.read_text() for path in files.iterdir()} == {
+        f"o[u]t-{job_id}.txt": "one\n",
+        "err": "two\n",
+        "kept": "",
+    }
+    told = {event.reason: event.message for event in await desk.events(job_id)}
+    assert told["outputs_missing"].endswith("these outputs: 'none-*', 'd/none'")
+    assert told["files_lost"] == "2 files in the script's own folder went with it: 'a', 'd/b'"
+
+
+async def test_script_that_names_all_it_writes_is_told_nothing(desk: Desk) -> None:
+    job_id = await desk.submit(script=f"{SH}touch a b\n", outputs=["*"])
+    assert (await desk.end(job_id)).state is FINISHED
+    told = {event.reason for event in await desk.events(job_id)}
+    assert not told & {"outputs_missing", "files_lost", "output_left"}
+
+
 async def test_streams_of_a_script_are_kept_apart(desk: Desk) -> None:
     job_id = await desk.submit(script=f"{SH}echo plain; echo apart >&2\n")
     assert (await desk.end(job_id)).state is FINISHED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import uuid
 from collections.abc import AsyncIterator
@@ -65,6 +66,16 @@ async def test_an_owner_has_so_many_jobs_until_some_have_ended(jobs: Jobs, store
     assert (await submit(jobs, job_id=last.id)).id == last.id
     await submit(jobs, ADMIN)
     await store.cancel_array(first.id, "ann", now())
+    await submit(jobs)
+
+
+async def test_jobs_that_come_at_the_same_time_are_counted_together(
+    jobs: Jobs, store: Store
+) -> None:
+    tries = [submit(jobs, array="0-1") for _ in range(4)]
+    made = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(isinstance(each, Job) for each in made) == 1
+    assert await store.count_live("ann") == 2
     await submit(jobs)
 
 

@@ -108,6 +108,12 @@ async def test_an_expired_one_is_not_accepted(office: Office) -> None:
         await office.accept(issued)
 
 
+async def test_one_that_is_not_for_clients_is_not_accepted(office: Office) -> None:
+    gate = await office.issuer.issue("gate.example", CertificateKind.SERVER, hosts=["gate.example"])
+    with pytest.raises(Revoked, match="extended key usage"):
+        await office.accept(gate)
+
+
 async def test_all_of_a_name_are_revoked_at_once(office: Office) -> None:
     for kind in (CertificateKind.USER, CertificateKind.ADMIN):
         await office.issuer.issue("alice", kind)

@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from skyport_core.ssh import commands
 from skyport_core.ssh.connection import ConnectionState, NodeConnection
 from skyport_core.ssh.errors import (
     CommandFailed,
@@ -144,6 +145,15 @@ async def test_a_login_without_a_shell_is_told_by_its_own_words(
     with pytest.raises(ShellRefused, match="This account is currently not available") as caught:
         await connection.run(command, timeout=10)
     assert caught.value.permanent
+
+
+async def test_a_command_that_prints_without_end_is_ended(
+    connection: NodeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "MAX_OUTPUT", 100_000)
+    with pytest.raises(CommandFailed, match="printed more than"):
+        await connection.run(["yes"], timeout=20)
+    assert (await connection.run(["echo", "on"], timeout=10)).stdout == b"on\n"
 
 
 async def test_a_command_that_takes_too_long_fails(

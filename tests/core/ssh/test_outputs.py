@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from skyport_core.ssh import files, outputs
 from skyport_core.ssh.errors import StagingRefused
 
 FOLDER, FILE = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o6757
+FOLDERS = asyncssh.SFTPAttrs(permissions=FOLDER)
 Tell = Callable[[bytes], Any]
 
 
@@ -98,7 +100,7 @@ async def test_a_name_that_is_none_is_refused(tmp_path: Path, name: bytes, patte
 async def test_no_more_comes_home_than_was_counted_and_no_special_mode(tmp_path: Path) -> None:
     async with liar(kinds=folder_with_a_file) as sftp:
         found = await outputs.download(sftp, "/home/u", ["data"], tmp_path / "files", 4)
-    assert found == [PurePosixPath("data")]
+    assert found.files == [PurePosixPath("data")]
     assert (tmp_path / "files/data").read_bytes() == b"0123"
     assert (tmp_path / "files/data").stat().st_mode & 0o7777 == 0o757
     assert written(tmp_path) == ["files/data"]
@@ -110,14 +112,27 @@ async def test_folders_without_end_are_refused(tmp_path: Path) -> None:
             await outputs.download(sftp, "/home/u", ["**"], tmp_path / "files", 4)
 
 
-async def test_a_folder_of_more_files_than_are_looked_at_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outputs, "MAX_ENTRIES", 10)
+async def test_a_folder_of_more_files_than_may_come_home_is_refused(tmp_path: Path) -> None:
     async with liar(kinds=folder_with_a_file, names=lambda _: [b"%d" % n for n in range(11)]) as s:
         with pytest.raises(StagingRefused) as caught:
-            await outputs.download(s, "/home/u", ["*"], tmp_path / "files", 4)
+            await outputs.download(s, "/home/u", ["*"], tmp_path / "files", 4, most=10)
     assert caught.value.reason == "outputs_too_many"
+    assert "max_output_files" in caught.value.hint
+    assert written(tmp_path) == []
+
+
+async def test_a_file_of_a_terabyte_without_content_is_refused(tmp_path: Path) -> None:
+    async with liar(kinds=lambda _: file_of(2**40)) as sftp:
+        with pytest.raises(StagingRefused) as caught:
+            await outputs.download(sftp, "/home/u", ["sparse"], tmp_path / "files", 2**20)
+    assert caught.value.reason == "outputs_too_large"
+    assert written(tmp_path) == []
+
+
+async def test_a_name_that_is_not_utf8_is_refused_and_shown(tmp_path: Path) -> None:
+    async with liar(kinds=lambda p: file_of(4) if b"\xff" in p else FOLDERS) as sftp:
+        with pytest.raises(StagingRefused, match=r"'a\\udcff' has a name that is not UTF-8"):
+            await outputs.download(sftp, "/home/u", [os.fsdecode(b"a\xff")], tmp_path / "f", 9)
 
 
 async def test_a_link_at_the_core_is_not_written_through(tmp_path: Path) -> None:

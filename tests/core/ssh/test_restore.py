@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from skyport_core.ssh.errors import StagingFailed
+from skyport_core.ssh.files import DRAFT
 from skyport_core.ssh.runner import Runner
+from skyport_gates.timing import in_time
 from tests.infra.sshd import SSHD
 
 
@@ -48,7 +51,7 @@ async def test_a_link_in_place_of_a_file_is_replaced_not_followed(
     outside.write_text("mine")
     (node.home / "work").mkdir()
     (node.home / "work/data").symlink_to(outside)
-    (node.home / "work/.data.part").symlink_to(outside)
+    (node.home / "work" / DRAFT).symlink_to(outside)
     await runner.restore(saved(tmp_path / "results", data="new"), workdir="work")
     assert outside.read_text() == "mine"
     assert (node.home / "work/data").read_text() == "new"
@@ -67,11 +70,23 @@ async def test_a_folder_that_is_a_link_to_elsewhere_is_refused(
     assert list(outside.iterdir()) == []
 
 
-async def test_links_and_drafts_at_the_core_are_not_brought(
+async def test_a_fifo_in_the_way_holds_up_nobody(
+    runner: Runner, node: SSHD, tmp_path: Path
+) -> None:
+    (node.home / "work").mkdir()
+    for name in ("data", DRAFT):
+        os.mkfifo(node.home / "work" / name)
+    name = "n" * 255
+    results = saved(tmp_path / "results", data="1", **{name: "2", ".own.part": "3"})
+    assert await in_time(runner.restore(results, workdir="work"), 20) == 3
+    told = {path.name: path.read_text() for path in (node.home / "work").iterdir()}
+    assert told == {"data": "1", name: "2", ".own.part": "3"}
+
+
+async def test_links_at_the_core_are_not_brought(
     runner: Runner, node: SSHD, tmp_path: Path
 ) -> None:
     results = saved(tmp_path / "results", data="1")
-    (results / ".half.part").write_text("ha")
     (results / "link").symlink_to("/etc/passwd")
     assert await runner.restore(results, workdir="work") == 1
     assert [path.name for path in (node.home / "work").iterdir()] == ["data"]

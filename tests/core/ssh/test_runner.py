@@ -393,14 +393,14 @@ async def test_outputs_come_home_with_their_folders(runner: Runner, tmp_path: Pa
     )
     await finish(runner, script(text, workdir="work"))
     found = await runner.collect(["*.txt", "sub"], tmp_path / "home", workdir="work")
-    assert found == [PurePosixPath(name) for name in ("a.txt", "sub/b.txt", "sub/deep/c.txt")]
+    assert found.files == [PurePosixPath(name) for name in ("a.txt", "sub/b.txt", "sub/deep/c.txt")]
     assert (tmp_path / "home" / "sub" / "deep" / "c.txt").read_text() == "c\n"
 
 
 async def test_links_that_lead_outside_are_not_followed(runner: Runner, tmp_path: Path) -> None:
     await finish(runner, script("ln -s /etc/passwd p; ln -s / root; echo x >x", workdir="work"))
     found = await runner.collect(["**"], tmp_path / "home", workdir="work")
-    assert found == [PurePosixPath("x")]
+    assert found.files == [PurePosixPath("x")]
 
 
 @pytest.mark.parametrize("pattern", ["../x", "/etc/passwd", "a/../../b", ""])

@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
+from skyport_core.ssh.errors import CommandFailed
 from skyport_core.ssh.program import PROGRAM
 from skyport_core.ssh.runner import Runner, RunSpec
 from tests.infra.sshd import SSHD
@@ -99,6 +101,13 @@ async def test_walltime_told_before_the_start_counts_from_the_start(runner: Runn
 
 async def test_walltime_of_a_job_that_is_not_there_changes_nothing(runner: Runner) -> None:
     assert (await runner.set_walltime(5)).state == "absent"
+
+
+async def test_walltime_that_nothing_on_the_node_can_keep_to_is_refused(runner: Runner) -> None:
+    await running(runner, 3600)
+    Path(await runner.job_dir(), ".runner/job.sh").unlink()
+    with pytest.raises(CommandFailed, match=r"Cannot change the walltime of job .* is gone"):
+        await runner.set_walltime(7200)
 
 
 async def test_timer_that_was_killed_is_replaced(runner: Runner) -> None:

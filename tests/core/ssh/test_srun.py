@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,35 @@ def test_each_copy_writes_its_own_files(shell: str, tmp_path: Path) -> None:
     assert written == {"7-0": "out\n", "7-1": "out\n", "err": "err\nerr\n"}
 
 
+@pytest.mark.parametrize("label", [[], ["-l"]], ids=["plain", "labelled"])
+def test_signal_reaches_every_copy_and_the_highest_status_is_the_end(
+    shell: str, label: list[str]
+) -> None:
+    text = (
+        'trap "echo bye; exit $((SLURM_PROCID + 6))" TERM; echo ready; while :; do sleep 0.05; done'
+    )
+    command = [*shell.split(), str(SRUN), *label, "-n2", "sh", "-c", text]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stdout is not None
+        lines = [running.stdout.readline() for _ in range(2)]
+        running.terminate()
+        try:
+            lines += running.communicate(timeout=10)[0].splitlines()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+        assert running.returncode == 7
+    said = sorted(line.split()[-1] for line in lines)
+    assert said == ["bye", "bye", "ready", "ready"]
+
+
+def test_one_copy_is_labelled_too(shell: str) -> None:
+    done = srun(shell, "-l", "sh", "-c", "cat; exit 3")
+    assert (done.stdout, done.returncode) == ("0: typed\n", 3)
+
+
 def test_time_limit_ends_a_copy(shell: str) -> None:
     assert srun(shell, "-t", "0:1", "sleep", "60").returncode == 124
 
@@ -101,6 +132,8 @@ def test_time_limit_ends_a_copy(shell: str) -> None:
         (["-n2", "-K", "true"], "-K does not work here for more than one task"),
         (["-n4", "--ntasks-per-node=2", "true"], "needs more than one node"),
         (["-t", "soon", "true"], "not 'soon'"),
+        (["-t", "9" * 30, "true"], "not '99999"),
+        (["--ntasks", "9" * 30, "true"], "from 1 to 999999"),
         (["-o", "%q", "true"], "%q in the file name"),
         (["-n", "2"], "no command"),
     ],

@@ -6,8 +6,8 @@ import datetime as dt
 
 import pytest
 
-from skyport_core.model import ACTIVE_STATES, Job, JobKind, JobState
-from skyport_core.store import Store
+from skyport_core.model import ACTIVE_STATES, EventDraft, Job, JobKind, JobState
+from skyport_core.store import Store, Told
 from tests.core.store.samples import LATER, new_id, put
 
 
@@ -94,3 +94,16 @@ async def test_active_jobs_are_those_with_work_left(store: Store, five: list[Job
     assert await store.active_jobs() == [pending, *five[2:]]
     await store.update_job(pending, cleanup_pending=False)
     assert await store.active_jobs() == five[2:]
+
+
+async def test_active_jobs_are_as_they_are_now_however_often_they_were_read(
+    store: Store, five: list[Job], now: dt.datetime
+) -> None:
+    assert await store.active_jobs() == five
+    await store.update_job(five[0], username="other")
+    await store.tell_jobs([Told(five[1], 1, "Busy", EventDraft("Busy", reason="waiting"))])
+    await store.tombstone(five[2].id, None, now)
+    await store.update_job(five[3], state=JobState.FINISHED)
+    changed = [await store.get_job(job.id) for job in five[:3]]
+    assert await store.active_jobs() == [*changed, five[4]]
+    assert changed != five[:3]

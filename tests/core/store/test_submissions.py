@@ -8,11 +8,14 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Sequence
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
-from skyport_core.model import EventDraft, JobState, task_id
-from skyport_core.store import Conflict, Different, Store, Told, Tombstoned
+from skyport_core.model import EventDraft, Job, JobState, task_id
+from skyport_core.store import Conflict, Different, Store, Told, Tombstoned, intake
 from skyport_core.store.cancelling import Cancelled
 from skyport_core.wire import JobRequest, JobSecrets
 from tests.core.store.samples import LATER, new_id, put, request
@@ -124,6 +127,27 @@ async def test_a_submission_that_cannot_be_stored_fails_no_other(
     )
     assert [isinstance(each, Exception) for each in made] == [False, True, False, False]
     assert len(await store.list_jobs()) == 3
+
+
+@pytest.mark.parametrize(("whose", "stored"), [("one", 3), ("all", 0)])
+async def test_a_fault_of_the_database_is_told_from_one_of_a_submission(
+    store: Store, now: dt.datetime, monkeypatch: pytest.MonkeyPatch, whose: str, stored: int
+) -> None:
+    ids, tries, real = [new_id() for _ in range(4)], [], intake._insert_new
+
+    def insert(connection: sa.Connection, drafts: Sequence[intake.Draft]) -> dict[str, Job]:
+        tries.append(len(drafts))
+        if whose == "all" or ids[1] in [draft.job.id for draft in drafts]:
+            raise OperationalError("INSERT", {}, Exception("too much"))
+        return real(connection, drafts)
+
+    monkeypatch.setattr(intake, "_insert_new", insert)
+    given = submissions([(job_id, now) for job_id in ids])
+    made = await asyncio.gather(*(store.put_job(*each) for each in given), return_exceptions=True)
+    assert len(await store.list_jobs()) == stored
+    assert sum(isinstance(each, OperationalError) for each in made) == 4 - stored
+    # Where nothing can be stored, not each is tried.
+    assert sum(tries[1:]) <= 4
 
 
 def submissions(

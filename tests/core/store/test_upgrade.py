@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic import command
 
 from skyport_core.model import JobKind, JobSpec, JobState, PartitionRecord, PartitionState
+from skyport_core.store import WrongSecretKey
 from skyport_core.store.database import Database
 from skyport_core.store.schema import migration_config
 from tests.core.store.conftest import OpenStore
@@ -53,6 +54,10 @@ def write_release(connection: sa.Connection, version: str, now: dt.datetime) -> 
     }
     partition |= {"created_at": now, "state_since": now, "state": "READY", "target": "READY"}
     insert("partitions", **partition, error="", version=3)
+    # One on a node that was there already, of which nothing is known that has a price.
+    insert("job_ids", id="j2", owner="ada", tombstone=False, created_at=now)
+    job |= {"id": "j2", "number": 8, "live_number": 8, "partition": None, "node": "n1"}
+    insert("jobs", **job, event_seq=0, progress=95)
 
 
 @pytest.mark.parametrize("version", ["0001", "0002"])
@@ -68,14 +73,19 @@ async def test_what_earlier_releases_wrote_is_kept(
         "p1", "azure", "j1", "ada", "small", now, now, PartitionState.READY, version=3
     )
     assert await store.list_partitions(owner="ada", keep="") == [partition]
-    [job] = await store.active_jobs()
+    job, unpriced = await store.active_jobs()
     assert job.spec == JobSpec(kind=JobKind.BATCH, name="old", command=("true",), cpus=2)
-    assert await store.list_jobs(name="old") == [job]
+    assert await store.list_jobs(name="old") == [job, unpriced]
     assert (job.state, job.excluded) == (JobState.RUNNING, {"azure/big": "quota"})
     assert [event.message for event in await store.events("j1")] == ["Placed"]
-    # What it has used is counted from when it got its place.
-    await store.update_job(job, state=JobState.FINISHED, now=now + AN_HOUR)
-    (line,) = await store.usage(now - 2 * AN_HOUR, now + 2 * AN_HOUR)
+    with pytest.raises(WrongSecretKey):  # it is there, and nothing that this key has sealed
+        await store.secrets("j1")
+    # What they have used is counted from when they got their places, as far as that is known.
+    for each in (job, unpriced):
+        await store.update_job(each, state=JobState.FINISHED, now=now + AN_HOUR)
+    lines = await store.usage(now - 2 * AN_HOUR, now + 2 * AN_HOUR)
+    line, other = sorted(lines, key=lambda line: line.job_id)
+    assert (other.started_at, other.ended_at, other.price) == (now, now + AN_HOUR, None)
     assert (line.started_at, line.ended_at) == (now - AN_HOUR, now + AN_HOUR)
     assert (line.owner, line.site, line.flavor, line.cpus, line.gpus) == (
         "ada",
@@ -95,5 +105,7 @@ async def test_an_upgrade_can_be_taken_back(db_url: str, now: dt.datetime) -> No
                 lambda sync, step=step, version=version: step(migration_config(sync), version)
             )
         assert await connection.scalar(sa.text("SELECT COUNT(*) FROM events")) == 1
-        assert await connection.scalar(sa.text("SELECT state FROM jobs")) == "RUNNING"
+        assert await connection.scalar(sa.text("SELECT token FROM job_secrets")) == b"sealed"
+        states = await connection.scalars(sa.text("SELECT state FROM jobs"))
+        assert states.all() == ["RUNNING", "RUNNING"]
     await database.close()

@@ -30,7 +30,16 @@ def _new_columns() -> tuple[sa.Column[Any], ...]:
         sa.Column("walltime_told", sa.Integer(), nullable=True),
         sa.Column("scripted", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("secret", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("depends", sa.Boolean(), server_default=sa.false(), nullable=False),
     )
+
+
+_JOB_INDEXES = (("array_id",), ("owner", "live_number", "state"), ("depends", "live_number"))
+"""The columns of each index that jobs get."""
+
+
+def _name(columns: tuple[str, ...]) -> str:
+    return f"ix_jobs_{'_'.join(columns)}"
 
 
 # What jobs held a place when this version came: their lines of usage begin with that place.
@@ -57,7 +66,8 @@ def upgrade() -> None:
     with op.batch_alter_table("jobs", schema=None, recreate="never") as batch_op:
         for added in _new_columns():
             batch_op.add_column(added)
-        batch_op.create_index(batch_op.f("ix_jobs_array_id"), ["array_id"], unique=False)
+        for columns in _JOB_INDEXES:
+            batch_op.create_index(batch_op.f(_name(columns)), list(columns), unique=False)
     # What had secrets then is not known; nothing that has ended is run again without them.
     op.execute(sa.text("UPDATE jobs SET secret = true"))
     sqlite = op.get_bind().dialect.name == "sqlite"
@@ -130,7 +140,8 @@ def downgrade() -> None:
     with op.batch_alter_table("partitions", schema=None) as batch_op:
         batch_op.drop_column("count")
     with op.batch_alter_table("jobs", schema=None, recreate="never") as batch_op:
-        batch_op.drop_index(batch_op.f("ix_jobs_array_id"))
+        for columns in _JOB_INDEXES:
+            batch_op.drop_index(batch_op.f(_name(columns)))
         for added in _new_columns():
             batch_op.drop_column(added.name)
     with op.batch_alter_table("job_ids", schema=None, recreate="never") as batch_op:
