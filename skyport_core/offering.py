@@ -63,4 +63,5 @@ def _offers(site: str, flavor: Flavor, suspendable: bool) -> Iterator[Offer]:
                 spot=terms.spot,
                 suspendable=suspendable,
                 storage=flavor.storage,
+                delay=terms.delay,
             )

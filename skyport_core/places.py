@@ -180,6 +180,7 @@ def _offer_view(listing: Listing, offer: Offer, state: State, reason: str = "") 
         state=state,
         reason=reason,
         start=listing.now if state in ("chosen", "free") else None,
+        delay=offer.delay,
         cpus=offer.total.cpus,
         memory=offer.total.memory,
         gpus=offer.total.gpus,

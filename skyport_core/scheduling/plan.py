@@ -72,6 +72,8 @@ class Offer:
         Whether it can sleep, so that its owner may keep it.
     storage
         GiB of disk; 0: not known.
+    delay
+        Seconds that making it takes, as its site says; None: it does not.
     """
 
     site: str
@@ -87,6 +89,7 @@ class Offer:
     spot: bool = False
     suspendable: bool = False
     storage: int = 0
+    delay: float | None = None
 
     @property
     def key(self) -> str:

@@ -24,7 +24,7 @@ class OfferView(BaseModel):
     state: Literal["chosen", "free", "busy", "unavailable", "unsuitable"]
     reason: str = Field("", description="Why not here, in words for people.")
     start: dt.datetime | None = Field(None, description="When it could start at the earliest.")
-    delay: float | None = Field(None, description="Seconds that making the node takes.")
+    delay: float | None = Field(None, description="Seconds to make the node, as its site says.")
     cpus: float
     memory: int
     gpus: int

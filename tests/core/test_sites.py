@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 
 import pytest
 
 from skyport_core.blocks import Blocks
 from skyport_core.model import Resources
-from skyport_core.scheduling import Offer
+from skyport_core.places import Listing, list_places
+from skyport_core.scheduling import Offer, PendingJob
 from skyport_core.sites import Sites
-from skyport_gates.gate import Flavor, GateUnavailable, NotAuthorized, Scope
+from skyport_gates.gate import Flavor, GateUnavailable, NotAuthorized, Scope, Terms
 from tests.core.cloud import GPU, SMALL, CloudGate, LabGate, running_sites, terms
 from tests.infra.wait import eventually
 
@@ -55,6 +57,26 @@ async def test_a_flavor_without_terms_is_one_offer() -> None:
     async with running_sites(CloudGate(Flavor("vm", 1, 1024, price=0.1))) as sites:
         [offer] = await sites.offers()
         assert (offer.key, offer.price, offer.available) == ("azure/vm", 0.1, True)
+
+
+async def test_an_offer_says_how_long_its_node_takes_to_make() -> None:
+    flavor = Flavor("vm", 1, 1024, terms=(Terms(price=0.1, delay=45.0),))
+    now = dt.datetime.now(dt.timezone.utc)
+    async with running_sites(CloudGate(flavor)) as sites:
+        listing = Listing(
+            job=PendingJob("job", "ann", now, Resources(1, 512)),
+            walltime=3600,
+            nodes=(),
+            offers=await sites.offers(),
+            conditions=sites.conditions(),
+            chosen=None,
+            taken=None,
+            forecast=None,
+            currency=lambda *_: "EUR",
+            now=now,
+        )
+        ([place], _) = list_places(listing)
+        assert (place.state, place.delay, place.cost) == ("free", 45.0, 0.1)
 
 
 async def test_terms_that_cannot_be_had_say_why() -> None:
