@@ -21,7 +21,15 @@ from functools import partial
 import aiohttp
 
 from benchmarks.api_store import fill
-from benchmarks.report import Result, Series, argument_parser, compare, median_ratio, publish
+from benchmarks.report import (
+    Result,
+    Series,
+    argument_parser,
+    compare,
+    end_tidily,
+    median_ratio,
+    publish,
+)
 from tests.infra.core import CoreProcess
 from tests.infra.hub import Hub
 from tests.infra.slurm import Slurm
@@ -254,6 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--listeners", type=int, default=LISTENERS)
     parser.add_argument("--page", type=int, default=PAGE, help="jobs and users in a list")
     given = parser.parse_args(arguments)
+    end_tidily()
     check_slurm()
     sizes = given.count, given.stored, given.listeners, given.page
     series = asyncio.run(measure(given.rounds, *sizes))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from skyport_core.model import Job, JobKind, JobSpec, JobState, preferred_number
 from skyport_core.secretkey import load_secret_key
-from skyport_core.store import Store, upgrade_db
+from skyport_core.store import Store
 from skyport_core.store.rows import new_job_values
 from skyport_core.store.tables import events, job_ids, jobs
 
@@ -25,7 +25,6 @@ async def fill(home: Path, count: int) -> None:
     url = f"sqlite:///{path}"
     store = await Store.open(url, load_secret_key(home))
     await store.close()
-    await upgrade_db(url)
     await asyncio.to_thread(_insert, path, count)
 
 

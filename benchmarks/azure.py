@@ -16,7 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.azure_subjects import OURS, SEQUENCE, TEMPLATE, Pace, Subject, subjects
-from benchmarks.report import Result, Series, argument_parser, compare, median_ratio, publish
+from benchmarks.report import (
+    Result,
+    Series,
+    argument_parser,
+    compare,
+    end_tidily,
+    median_ratio,
+    publish,
+)
 from benchmarks.tunnel import Child
 
 TARGET = 0.5
@@ -147,6 +155,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--pace", type=float, default=1.0, help="factor for all seconds (1)")
     options = parser.parse_args(arguments)
+    end_tidily()
     pace = Pace().times(options.pace)
     words = [str(each) for each in (pace.call, pace.interface, pace.machine, pace.validation)]
     with Child([sys.executable, "-m", "benchmarks.azure_endpoint", *words]) as endpoint:

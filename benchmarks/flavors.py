@@ -17,7 +17,15 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.report import Result, Series, argument_parser, compare, median_ratio, publish
+from benchmarks.report import (
+    Result,
+    Series,
+    argument_parser,
+    compare,
+    end_tidily,
+    median_ratio,
+    publish,
+)
 from skyport_core.flavors import SORTS
 from tests.infra import run
 from tests.infra.core import CoreProcess
@@ -148,6 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--regions", type=int, default=REGIONS, help=f"regions ({REGIONS})")
     parser.add_argument("--rounds", type=int, default=15, help="rounds (15)")
     options = parser.parse_args(arguments)
+    end_tidily()
     run.mark()
     asked, series = asyncio.run(measure(options.sizes, options.regions, options.rounds))
     print(f"{options.sizes} sizes in {options.regions} regions\n")

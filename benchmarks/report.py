@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,11 @@ def compare(
     """Set our series against the best of the peers'."""
     peer = best(peers, better)
     return Result(name, ratio(ours, peer), target, better, peer.subject)
+
+
+def end_tidily() -> None:
+    """Have SIGTERM end a benchmark as Ctrl-C does: what it started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:

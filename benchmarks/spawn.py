@@ -12,7 +12,15 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 
-from benchmarks.report import Result, Series, argument_parser, compare, median_ratio, publish
+from benchmarks.report import (
+    Result,
+    Series,
+    argument_parser,
+    compare,
+    end_tidily,
+    median_ratio,
+    publish,
+)
 from tests.infra import run
 from tests.infra.core import CoreProcess
 from tests.infra.hub import Hub
@@ -81,6 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--runs", type=int, default=9, help="starts of each (9)")
     options = parser.parse_args(arguments)
+    end_tidily()
     run.mark()
     series = asyncio.run(measure(options.runs))
     publish(series, judge(series), options.json)

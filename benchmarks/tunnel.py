@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import traffic
-from benchmarks.report import Result, Series, argument_parser, compare, publish
+from benchmarks.report import Result, Series, argument_parser, compare, end_tidily, publish
 from benchmarks.traffic import Address
 from skyport_core.ssh.identity import SSHIdentity
 from tests.infra.ports import free_ports
@@ -233,6 +233,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--echoes", type=int, default=500, help="round trips a round (500)")
     parser.add_argument("--tunnels", type=int, default=500, help="tunnels for the memory (500)")
     options = parser.parse_args(arguments)
+    end_tidily()
     with Bench.open() as bench:
         series = measure_speed(
             bench, size=options.size << 20, echoes=options.echoes, rounds=options.rounds

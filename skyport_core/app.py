@@ -222,11 +222,6 @@ class SkyPortCore(DoorTraits, HttpsTraits, LimitTraits, CoreApplication):
         """,
     ).tag(config=True)
 
-    max_log = Int(
-        256 * 2**20,
-        min=2**10,
-        help="Bytes of each log of a job that come home; of a longer one, the middle is left out.",
-    ).tag(config=True)
     allow_shell = Bool(
         True,
         help="Let users open terminals and run commands on the nodes of their running jobs.",
@@ -331,6 +326,8 @@ class SkyPortCore(DoorTraits, HttpsTraits, LimitTraits, CoreApplication):
             max_log=self.max_log,
             max_jobs=self.max_jobs,
             max_inputs_total=self.max_inputs_total,
+            max_outputs_total=self.max_outputs_total,
+            max_stored_total=self.max_stored_total,
             allow_shell=self.allow_shell,
             default_cpus=self.default_cpus,
             default_memory=self.default_memory,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from skyport_gates.gate import Gate, GateContext, GateError, PartitionNotFound, Suspend
-from skyport_gates.timing import in_time
+from skyport_gates.timing import ended, in_time
 
 from . import __version__
-from .api import HubDoor, HubOptions, Limits, Rates, Services, make_application, unix_door
-from .api.doors import HttpsOptions, TlsDoor, hub_door, hub_sockets, tls_door
+from .api import HubOptions, Limits, Rates, Services, make_application, unix_door
+from .api.doors import HttpsOptions, hub_door, hub_sockets, tls_door
 from .certificates import Certificates
 from .inventory import Inventory
 from .jobs.attachment import Attachments
@@ -26,6 +27,7 @@ from .jobs.reach import Reach
 from .jobs.reconciler import JobReconciler
 from .jobs.records import Records
 from .jobs.service import Jobs
+from .jobs.totals import ResultTotals
 from .model import PartitionRecord, PartitionState
 from .partitions.reaper import reap
 from .partitions.reconciler import PartitionReconciler
@@ -109,29 +111,70 @@ class Core:
         self._allowed_uids = allowed_uids
         self._hub = hub
         self._limits = Limits(rates)
-        self._hub_door: HubDoor | None = None
         self._https = https
         self._certificate_days = certificate_days
         self._hub_certificate_hours = hub_certificate_hours
-        self._tls_door: TlsDoor | None = None
         self._refresh_interval = refresh_interval
         self._reap_interval = reap_interval
         self._started = time.monotonic()
         self._core_id = ""
         self._tasks: list[asyncio.Task[None]] = []
+        self._lost_parts: list[str] = []
+        self._open = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        """Open the store and the door, then take up what was under way."""
+        """Open the store and the doors, then take up what was under way.
+
+        A start that fails leaves nothing open.
+        """
         self._loop = asyncio.get_running_loop()
-        # A hub that started this core waits for the port, and gives up after half a minute.
-        sockets = hub_sockets(self._hub) if self._hub else []
-        self._store = await Store.open(self._db_url, load_secret_key(self.home))
-        self._core_id = await self._store.core_id()
-        identity = SSHIdentity.load(self.home)
-        self._wire(identity)
+        async with contextlib.AsyncExitStack() as stack:
+            # A hub that started this core waits for the port, and gives up after half a minute.
+            sockets = hub_sockets(self._hub) if self._hub else []
+            for taken in sockets:
+                stack.callback(taken.close)
+            self._store = await Store.open(self._db_url, load_secret_key(self.home))
+            stack.push_async_callback(self._store.close)
+            self._core_id = await self._store.core_id()
+            self._wire(SSHIdentity.load(self.home))
+            stack.push_async_callback(self._close_sites)
+            stack.push_async_callback(self._pool.close)
+            stack.push_async_callback(self._attachments.close_all)
+            stack.push_async_callback(self._end_parts)
+            await self._open_doors(stack, sockets)
+            await self._partitions.recover()
+            await self._reconciler.recover()
+            self._begin_parts()
+            self._open = stack.pop_all()
+        self._placer.replan()
+        self.log.info("Core %s serves %s", self._core_id, self._socket_path)
+
+    async def _open_doors(
+        self, stack: contextlib.AsyncExitStack, sockets: Collection[socket.socket]
+    ) -> None:
         issuer = Issuer(self._store, Authority.load(self.home), self._core_id)
         register = Register(self._store, issuer.authority)
-        services = Services(
+        services = self._services(issuer, register)
+        door = await unix_door(
+            make_application(services), self._socket_path, allowed_uids=self._allowed_uids
+        )
+        stack.push_async_callback(door.close)
+        if self._hub:
+            application = make_application(services, prefix=self._hub.root, limits=self._limits)
+            stack.push_async_callback(hub_door(application, self._hub, sockets).close)
+        if self._https:
+            https = await tls_door(
+                make_application(services, limits=self._limits, original=True),
+                register,
+                ServerIdentity(issuer, self.home, self._https.server),
+                self._https.address,
+                self._https.port,
+                caps=self._https.caps,
+            )
+            stack.push_async_callback(https.close)
+
+    def _services(self, issuer: Issuer, register: Register) -> Services:
+        return Services(
             self._store,
             self._jobs,
             self._inventory,
@@ -148,36 +191,34 @@ class Core:
                 self._hub_certificate_hours,
             ),
         )
-        self._door = await unix_door(
-            make_application(services), self._socket_path, allowed_uids=self._allowed_uids
+
+    def _begin_parts(self) -> None:
+        """Start what runs until the core ends."""
+        for name, part in (
+            ("sites", self._sites.run()),
+            ("partitions", self._partitions.run()),
+            ("jobs", self._reconciler.run()),
+            ("placement", self._placer.run()),
+            ("reaper", self._reap()),
+            ("records", self._records.run()),
+        ):
+            task = asyncio.create_task(part, name=name)
+            task.add_done_callback(self._part_ended)
+            self._tasks.append(task)
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        """None of them ends by itself: without it the core only seems to work."""
+        self._lost_parts.append(task.get_name())
+        self.log.critical(
+            "The core's part %r has ended: restart the core",
+            task.get_name(),
+            exc_info=None if task.cancelled() else task.exception(),
         )
-        if self._hub:
-            application = make_application(services, prefix=self._hub.root, limits=self._limits)
-            self._hub_door = hub_door(application, self._hub, sockets)
-        if self._https:
-            self._tls_door = await tls_door(
-                make_application(services, limits=self._limits, original=True),
-                register,
-                ServerIdentity(issuer, self.home, self._https.server),
-                self._https.address,
-                self._https.port,
-                caps=self._https.caps,
-            )
-        await self._partitions.recover()
-        await self._reconciler.recover()
-        self._tasks = [
-            asyncio.create_task(part, name=name)
-            for name, part in (
-                ("sites", self._sites.run()),
-                ("partitions", self._partitions.run()),
-                ("jobs", self._reconciler.run()),
-                ("placement", self._placer.run()),
-                ("reaper", self._reap()),
-                ("records", self._records.run()),
-            )
-        ]
-        self._placer.replan()
-        self.log.info("Core %s serves %s", self._core_id, self._socket_path)
+
+    async def _end_parts(self) -> None:
+        for task in self._tasks:
+            task.remove_done_callback(self._part_ended)
+        await ended(*self._tasks)
 
     def _wire(self, identity: SSHIdentity) -> None:
         for name, gate in self._gates.items():
@@ -245,6 +286,7 @@ class Core:
             settings=self._settings,
             home=self.home,
             log=self.log,
+            results=ResultTotals(self._store, self.home, self._settings.max_outputs_total),
         )
         self._reconciler = JobReconciler(context, queue, self._placer.replan)
         self._records = Records(
@@ -313,25 +355,20 @@ class Core:
         return job is None or job.state.final
 
     async def stop(self) -> None:
-        """Close everything of the core's own; the jobs on the nodes go on."""
-        if self._tls_door:
-            await self._tls_door.close()
-        if self._hub_door:
-            await self._hub_door.close()
-        await self._door.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._attachments.close_all()
-        await self._pool.close()
+        """Close everything of the core's own; the jobs on the nodes go on.
+
+        What cannot be closed keeps nothing else open; its error is raised at the end.
+        """
+        await self._open.aclose()
+
+    async def _close_sites(self) -> None:
         busy = {job.site for job in await self._store.active_jobs()}
         await self._sites.close(lambda site: site not in busy)
-        await self._store.close()
 
     async def health(self) -> Health:
         """What ``GET /api/v1/health`` answers."""
         return Health(
-            status="ok",
+            status="degraded" if self._lost_parts else "ok",
             version=__version__,
             core_id=self._core_id,
             uptime=time.monotonic() - self._started,

@@ -70,6 +70,22 @@ class DoorTraits(HasTraits):
     max_streams = Int(
         50, min=0, help="Streams and WebSockets that one caller may have open; 0: no limit."
     ).tag(config=True)
+    max_requests = Int(
+        32,
+        min=0,
+        help="""
+        Other requests that one caller may have under way, each until its answer has been taken;
+        0: no limit.
+        """,
+    ).tag(config=True)
+    max_in_flight = Int(
+        64 * 2**20,
+        min=0,
+        help="""
+        Bytes of bodies and answers that the requests of one caller under way may have together;
+        0: no limit. One request alone may always have what it needs.
+        """,
+    ).tag(config=True)
 
     allowed_forwards = List(
         Unicode(),
@@ -132,7 +148,13 @@ class DoorTraits(HasTraits):
 
     def make_rates(self) -> Rates:
         """What each caller may use."""
-        return Rates(self.rate_limit, self.rate_burst, self.max_streams)
+        return Rates(
+            self.rate_limit,
+            self.rate_burst,
+            self.max_streams,
+            self.max_requests,
+            self.max_in_flight,
+        )
 
 
 def _of_hub(name: str) -> str:

@@ -35,6 +35,8 @@ class Settings:
     max_log: int = 256 * 2**20
     max_jobs: int = 20_000
     max_inputs_total: int = 100 * 2**30
+    max_outputs_total: int = 100 * 2**30
+    max_stored_total: int = 2**30
     allow_shell: bool = True
     default_cpus: float = 1.0
     default_memory: int = 1024

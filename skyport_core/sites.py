@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from skyport_gates.gate import (
+    Flavor,
     Gate,
     GateError,
     GateUnavailable,
@@ -258,7 +259,10 @@ class Sites:
 
     async def _keep_fresh(self, name: str) -> None:
         while True:
-            await self._refresh(name)
+            try:
+                await self._refresh(name)
+            except Exception:
+                self.log.exception("Site %s: the look at it failed; it is tried again", name)
             try:
                 await in_time(self._refresh_now.wait(), self._interval)
                 self._refresh_now.clear()
@@ -279,6 +283,11 @@ class Sites:
                     "Site %s: %s %s", name, error, error.hint, exc_info=error.__cause__
                 )
             after = dataclasses.replace(before, available=False, reason=error.message)
+        except Exception:
+            fault = f"Site {name} has a fault in its gate; the core's log has the details"
+            if before.reason != fault:
+                self.log.exception("Site %s: what its gate says cannot be used", name)
+            after = dataclasses.replace(before, available=False, reason=fault)
         if after != before:
             self._snapshots[name] = after
             await self._index()
@@ -289,12 +298,12 @@ class Sites:
     async def _look(self, gate: Gate, before: SiteSnapshot) -> SiteSnapshot:
         """What a gate has now; of what did not change, the same objects as before."""
         name = before.name
-        flavors = tuple(await self.call(name, gate.flavors()))
+        flavors = _only(Flavor, await self.call(name, gate.flavors()))
         images = await self._images(gate, before)
         nodes, offers = None, before.offers
         same = flavors == before.flavors
         if isinstance(gate, StaticGate):
-            nodes = tuple(await self.call(name, gate.nodes()))
+            nodes = _only(Node, await self.call(name, gate.nodes()))
         elif not same:
             can_sleep = isinstance(gate, Suspend)
             offers = await build(
@@ -308,10 +317,19 @@ class Sites:
     async def _images(self, gate: Gate, before: SiteSnapshot) -> tuple[Image, ...] | None:
         """The images on offer; nodes can be had without knowing them anew."""
         try:
-            return tuple(await self.call(before.name, gate.images()))
+            return _only(Image, await self.call(before.name, gate.images()))
         except GateError as error:
             self.log.info("Site %s: its images are not known anew: %s", before.name, error)
             return before.images
+
+
+def _only(kind: type[T], answer: Iterable[T]) -> tuple[T, ...]:
+    """What a gate answered. Raises TypeError for what the contract does not allow."""
+    found = tuple(answer)
+    for each in found:
+        if not isinstance(each, kind):
+            raise TypeError(f"{type(each).__name__} instead of {kind.__name__}")
+    return found
 
 
 def node_reason(node: Node, drained: str | None) -> str:

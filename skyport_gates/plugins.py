@@ -20,11 +20,6 @@ class PluginError(ValueError):
     """A gate's class or command could not be loaded; the message names it and says why."""
 
 
-def gate_names() -> list[str]:
-    """The short names that installed packages announce, sorted; nothing is imported."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
-
-
 def load_gate_class(name: str) -> type[Gate]:
     """The class of a gate.
 

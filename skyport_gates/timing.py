@@ -1,12 +1,15 @@
-"""A time limit that never loses a cancellation."""
+"""Time limits and ends of tasks that never lose a cancellation."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+log = logging.getLogger("skyport")
 
 
 async def in_time(work: Awaitable[T], timeout: float | None) -> T:
@@ -28,5 +31,22 @@ async def in_time(work: Awaitable[T], timeout: float | None) -> T:
         raise asyncio.TimeoutError
     finally:
         if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+            await ended(task)
+
+
+async def ended(*tasks: asyncio.Future[Any] | None) -> None:
+    """Cancel tasks and wait until they are over; None stands for a task that was never begun.
+
+    What one of them raised goes to the log. Unlike ``suppress(CancelledError): await task``, a
+    cancellation of the caller is not taken for that of the task.
+    """
+    begun = {task for task in tasks if task is not None}
+    for task in begun:
+        task.cancel()
+    if begun:
+        await asyncio.wait(begun)
+    for task in begun:
+        error = None if task.cancelled() else task.exception()
+        # A cancelled gather() has its cancellation as its exception.
+        if not isinstance(error, (asyncio.CancelledError, type(None))):
+            log.error("What was to be ended had failed: %r", task, exc_info=error)

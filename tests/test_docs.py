@@ -7,6 +7,7 @@ import importlib
 import re
 import runpy
 import shlex
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from skyport_core.console import main as console
 from skyport_core.model import JobState
 from skyport_core.wire import EventView, JobView
 from skyport_gates.inventory import NodeConfig
-from skyport_gates.plugins import gate_names, load_command, load_gate_class
+from skyport_gates.plugins import GROUP, load_command, load_gate_class
 from skyport_spawner import SkyPortSpawner
 from tests.infra.nodes import CHECKOUT
 from tests.infra.pages import FOLDER, Page, all_pages, page
 
+GATES = sorted(entry_points(group=GROUP).names)
 PAGES = [pytest.param(one, id=one.path.name) for one in all_pages()]
 PACKAGES = ("skyport_core", "skyport_gates", "skyport_spawner")
 CLASSES = {"SkyPortCore": SkyPortCore, "SkyPortSpawner": SkyPortSpawner, "JupyterHub": JupyterHub}
@@ -56,9 +58,7 @@ def test_tables_are_as_the_code_has_them() -> None:
         assert tables["filled"](text) == text, f"{path.name}: run python docs/tables.py"
 
 
-@pytest.mark.parametrize(
-    "cls", [SkyPortCore, SkyPortSpawner, *(load_gate_class(name) for name in gate_names())]
-)
+@pytest.mark.parametrize("cls", [SkyPortCore, SkyPortSpawner, *map(load_gate_class, GATES)])
 def test_every_option_is_documented(cls: Any) -> None:
     documented = page("configuration.md").text
     heading = f"<!-- table: traits {cls.__module__}:{cls.__name__} -->"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from tornado.web import Application
 
 from . import pages, skyport, v1
 from .guard import Guard
-from .handler import NotFound, Running, log_request
+from .handler import NotFound, Running
 from .limits import Limits
 from .services import Services
+from .tracing import log_request
 
 HEARTBEAT = 15.0
 """Seconds between two signs of life in a stream of events."""
+
+LOADING = 2
+"""Scripts that are read from the database at once for those who want to see them."""
 
 
 def make_application(
@@ -55,4 +60,5 @@ def make_application(
         guard=Guard(),
         prefix=prefix,
         limits=limits,
+        loading=asyncio.Semaphore(LOADING),
     )

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 
-from skyport_gates.timing import in_time
+from skyport_gates.timing import ended, in_time
 
 from ..caller import Caller, Credential
 
@@ -64,11 +61,11 @@ class Guard:
         self._interval = interval
         self._grace = grace
         self._sure: dict[_Use, float] = {}
-        self._watched: dict[asyncio.Task[Any], _Watched] = {}
+        self._watched: dict[asyncio.Future[None], _Watched] = {}
         self._rounds: asyncio.Task[None] | None = None
 
-    def watch(self, task: asyncio.Task[Any], request: HTTPServerRequest, caller: Caller) -> None:
-        """Watch a request until the task that answers it ends; nothing without a credential."""
+    def watch(self, gone: asyncio.Future[None], request: HTTPServerRequest, caller: Caller) -> None:
+        """Watch a request until its answer has ``gone``; nothing without a credential."""
         credential = caller.credential
         connection = request.connection
         # A websocket takes its stream away from the connection later.
@@ -76,23 +73,20 @@ class Guard:
         if stream is None or credential is None:
             return
         use = _Use(credential.key, caller)
-        self._watched[task] = _Watched(stream, use, credential)
+        self._watched[gone] = _Watched(stream, use, credential)
         self._sure[use] = time.monotonic()
-        task.add_done_callback(self._forget)
+        gone.add_done_callback(self._forget)
         if self._rounds is None or self._rounds.done():
             self._rounds = asyncio.create_task(self._look_on(), name="guard")
 
     async def close(self) -> None:
         """Watch nothing any more. Idempotent."""
         self._watched.clear()
-        if self._rounds is not None:
-            self._rounds.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._rounds
-            self._rounds = None
+        rounds, self._rounds = self._rounds, None
+        await ended(rounds)
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._watched.pop(task, None)
+    def _forget(self, gone: asyncio.Future[None]) -> None:
+        self._watched.pop(gone, None)
 
     async def _look_on(self) -> None:
         looks: dict[_Use, asyncio.Task[None]] = {}
@@ -106,7 +100,7 @@ class Guard:
                 for use in in_use.keys() - looks.keys():
                     looks[use] = asyncio.create_task(self._judge(use, in_use[use]))
         finally:
-            await _end(looks.values())
+            await ended(*looks.values())
 
     async def _judge(self, use: _Use, credential: Credential) -> None:
         try:
@@ -124,11 +118,3 @@ class Guard:
         log.info("%s is not valid any more: %d connections are closed", use.key, len(streams))
         for stream in streams:
             stream.close()
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    rest = [task for task in tasks if not task.done()]
-    for task in rest:
-        task.cancel()
-    if rest:
-        await asyncio.wait(rest)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -18,16 +17,17 @@ from ..service import ServiceError
 from ..wire import ErrorBody, ErrorView
 from .caller import Identify
 from .conditions import check_match, entity_tag
-from .errors import ApiError, from_query, from_validation
+from .departure import Departure
+from .errors import ApiError, answer_to, from_query
 from .guard import Guard
-from .limits import Limits, check_url, stays_open
+from .limits import Flight, Limits, check_url, stays_open
 from .media import media_type, read_json
 from .operation import Operation, operation_of
 from .origin import check_origin
-from .pace import Pace
+from .pace import Pace, overtakes_body
 from .queries import NoQuery, read_query
 from .services import Services
-from .tracing import ACCESS, make_request_id, work_for
+from .tracing import make_request_id, work_for
 
 MAX_BODY = 32 * 2**20
 """Bytes of the largest body that is accepted."""
@@ -35,13 +35,15 @@ MAX_BODY = 32 * 2**20
 DRAIN = 2**20
 """Bytes of the largest body that is read for nothing, of a request that is refused."""
 
-LATER = 600
-"""Seconds after which to come back when one has too much of something."""
+REFUSED_WAIT = 2.0
+"""Seconds that the body of a request which is refused is waited for."""
 
-THREAD_BODY = 2**18
+SMALL = 2**16
+"""Bytes of an answer that is not worth counting."""
+
+THREAD_BODY = 2**15
 """Bytes from which on a body is parsed in a thread, so that the event loop is not held up."""
 
-access_log = logging.getLogger(ACCESS)
 api_log = logging.getLogger("skyport.api")
 
 Running = set[asyncio.Task[Any]]
@@ -54,11 +56,18 @@ Value = TypeVar("Value")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+@stream_request_body
 class ApiBase(RequestHandler):
-    """Base of all that answers at the API: who calls, what that allows, queries and errors."""
+    """Base of all that answers at the API: who calls, what that allows, queries and errors.
+
+    Bodies are taken in as streams: Tornado would keep one of any length, whoever sends it, before
+    anything else is looked at.
+    """
 
     caller: Caller
     request_id: str
+    flight: Flight | None = None
+    _departure: Departure | None = None
 
     def initialize(self, services: Services) -> None:
         """Take over what :func:`~.application.make_application` hands to every handler."""
@@ -77,11 +86,7 @@ class ApiBase(RequestHandler):
     async def prepare(self) -> None:
         """Find out who calls, and whether the method is theirs to use."""
         work_for(self.request_id)
-        task = asyncio.current_task()
-        if task is not None:
-            running: Running = self.settings["running"]
-            running.add(task)
-            task.add_done_callback(running.discard)
+        gone = self._answering()
         identify: Identify | None = self.settings.get("identify")
         if identify is None:
             raise ApiError(403, "forbidden", "This door does not know its callers.")
@@ -89,14 +94,15 @@ class ApiBase(RequestHandler):
         if self.request.method not in SAFE_METHODS:
             check_origin(self.request)
         self.caller = await identify(self.request)
-        if task is not None:
-            guard: Guard = self.settings["guard"]
-            guard.watch(task, self.request, self.caller)
+        guard: Guard = self.settings["guard"]
+        guard.watch(gone, self.request, self.caller)
         limits: Limits | None = self.settings.get("limits")
         if limits is not None:
             limits.admit(self.caller)
-            if task and stays_open(self.described, self.get_query_argument("follow", None)):
-                limits.hold(self.caller, task)
+            if stays_open(self.described, self.get_query_argument("follow", None)):
+                limits.hold(self.caller, gone)
+            else:
+                self.flight = limits.begin(self.caller, gone)
         if self.request.method not in SAFE_METHODS and not self.caller.may_write:
             message = f"{self.caller.name} may look but not change anything with this token."
             raise ApiError(403, "forbidden", message)
@@ -104,6 +110,19 @@ class ApiBase(RequestHandler):
         described = self.described
         if described is not None and described.query is None:
             self.query_as(NoQuery)
+
+    def _answering(self) -> asyncio.Future[None]:
+        """Note that the request is being answered; the result is done when its answer has gone."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (typing)
+        running: Running = self.settings["running"]
+        running.add(task)
+        task.add_done_callback(running.discard)
+        self._departure = Departure(self.request, task)
+        return self._departure.gone
+
+    def data_received(self, chunk: bytes) -> None:
+        """Drop a body that nobody asked for."""
 
     @property
     def described(self) -> Operation | None:
@@ -144,7 +163,15 @@ class ApiBase(RequestHandler):
         if looks and not begun and self.check_etag_header():
             self.set_status(304)
             chunk = None
-        return super().finish(chunk)
+        if overtakes_body(self.request):
+            self.set_header("Connection", "close")
+        size = len(chunk or "")
+        if size > SMALL and self.flight is not None:
+            self.flight.note(size)
+        sent = super().finish(chunk)
+        if self._departure is not None:
+            self._departure.sending(sent, size)
+        return sent
 
     def check_match(self, version: int | str, noun: str) -> None:
         """Raise ApiError 412 if ``If-Match`` asks for another version than this of ``noun``."""
@@ -203,7 +230,7 @@ class ApiBase(RequestHandler):
     def refusal(self, status_code: int, **kwargs: Any) -> ApiError:
         """What to tell of an error; status and headers of the answer are set to it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        answer = _answer(error, status_code, self.request_id, self.request.path)
+        answer = answer_to(error, status_code, self.request_id, self.request.path)
         for name, value in answer.headers.items():
             self.set_header(name, value)
         if answer.status == 405:
@@ -241,19 +268,19 @@ class ApiBase(RequestHandler):
         return [*methods, "OPTIONS"]
 
 
-@stream_request_body
 class ApiHandler(ApiBase):
     """Base of the handlers that take a small body or none.
 
-    The body is taken in as a stream to answer 413 to one that is too large: Tornado's own limit
-    would close the connection without an answer.
+    To a body that is too large they answer 413; Tornado's own limit would close the connection
+    without an answer.
     """
 
     def initialize(self, services: Services) -> None:
         """Take over what :func:`~.application.make_application` hands to every handler."""
         super().initialize(services)
         self._body = bytearray()
-        self._too_large = self._told_no = False
+        self._unfit: ApiError | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._pace = Pace(self.request)
 
     async def prepare(self) -> None:
@@ -269,7 +296,7 @@ class ApiHandler(ApiBase):
         To an answer that overtakes the body, the connection is closed, and a client that is still
         sending may see that instead of the answer. Of two refusals the first is told.
         """
-        if self._told_no:
+        if self._patience is not None:
             return
         headers = self.request.headers
         length = headers.get("Content-Length", "0")
@@ -277,7 +304,9 @@ class ApiHandler(ApiBase):
         small = length.isdecimal() and int(length) <= DRAIN
         if streamed or not small or "Expect" in headers or "Transfer-Encoding" in headers:
             raise error
-        self._too_large = self._told_no = True
+        self._unfit = error
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(REFUSED_WAIT, self._answer_at_once, error)
 
         def answer(*args: str, **kwargs: str) -> None:
             raise error
@@ -287,27 +316,43 @@ class ApiHandler(ApiBase):
     def data_received(self, chunk: bytes) -> None:
         """Collect the body; what goes beyond the limit is read and dropped."""
         self._pace.count(len(chunk))
-        if len(self._body) + len(chunk) > MAX_BODY:
-            self._too_large = True
-            self._body.clear()
-        if not self._too_large:
+        if self._unfit is not None:
+            return
+        try:
+            if len(self._body) + len(chunk) > MAX_BODY:
+                limit = MAX_BODY // 2**20
+                raise ApiError(413, "too_large", f"The body is larger than {limit} MiB.")
+            if self.flight is not None:
+                self.flight.carry(len(chunk))
             self._body += chunk
+        except ApiError as error:
+            self._unfit = error
+            self._body.clear()
+            if self.flight is not None:
+                self.flight.drop()
 
     def on_finish(self) -> None:
         """Nothing more is waited for."""
         super().on_finish()
         self._pace.stop()
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _answer_at_once(self, error: ApiError) -> None:
+        """Answer a refused request although its body has not come, and close the connection."""
+        if not self._finished:
+            error.headers["Connection"] = "close"
+            self.send_error(error.status, exc_info=(type(error), error, None))
 
     def content_type(self, *taken: str) -> str:
         """The media type of the body, one of those ``taken``. Raises ApiError 415."""
         return media_type(self.request.headers.get("Content-Type"), *taken)
 
     def body(self) -> bytes:
-        """The request's body. Raises ApiError 413 if it was too large."""
+        """The request's body. Raises ApiError 413 if it was too large, 429 beside others."""
         self._pace.stop()
-        if self._too_large:
-            limit = MAX_BODY // 2**20
-            raise ApiError(413, "too_large", f"The body is larger than {limit} MiB.")
+        if self._unfit is not None:
+            raise self._unfit
         body = bytes(self._body)
         self._body.clear()
         return body
@@ -316,13 +361,9 @@ class ApiHandler(ApiBase):
         """The request's body as ``model``. Raises ApiError 400, 413, 415 or 422."""
         self.content_type("application/json")
         body = self.body()
-        try:
-            if len(body) < THREAD_BODY:
-                return read_json(body, model)
-            return await asyncio.to_thread(read_json, body, model)
-        except ValidationError as error:
-            refused = from_validation(error, model)
-        raise refused
+        if len(body) < THREAD_BODY:
+            return read_json(body, model)
+        return await asyncio.to_thread(read_json, body, model)
 
 
 class NotFound(ApiHandler):
@@ -332,35 +373,3 @@ class NotFound(ApiHandler):
         """Answer 404, but only to those who may call at all."""
         await super().prepare()
         self.refuse(ApiError(404, "not_found", f"There is nothing at {self.request.path[:200]}."))
-
-
-def log_request(handler: RequestHandler) -> None:
-    """Write one line of access log: never the query or a body, which may hold secrets."""
-    status = handler.get_status()
-    caller = getattr(handler, "caller", None)
-    access_log.log(
-        logging.ERROR if status >= 500 else logging.INFO,
-        "%s %s %d %.1f ms caller=%s id=%s",
-        handler.request.method,
-        handler.request.path,
-        status,
-        1000 * handler.request.request_time(),
-        caller.name if caller else "-",
-        getattr(handler, "request_id", "-"),
-    )
-
-
-def _answer(error: object, status: int, request_id: str, path: str) -> ApiError:
-    path = path[:200]
-    if isinstance(error, ApiError):
-        return error
-    if isinstance(error, ServiceError):
-        later = {"Retry-After": str(LATER)} if error.status == 429 else None
-        return ApiError(error.status, error.code, error.message, error.field, headers=later)
-    if status == 405:
-        return ApiError(405, "method_not_allowed", f"{path} does not take this method.")
-    if status < 500:
-        phrase = HTTPStatus(status).phrase
-        return ApiError(status, phrase.lower().replace(" ", "_"), f"{phrase}: {path}")
-    message = f"Something went wrong inside the core; its log tells more under id {request_id}."
-    return ApiError(500, "internal", message)

@@ -1,4 +1,4 @@
-"""How much one caller may ask for: requests a second, streams at once, the length of a URL."""
+"""How much one caller may ask for: requests and streams, their bytes, the length of a URL."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ MAX_HEADERS = 32 * 2**10
 STREAM_RETRY = 5
 """Seconds after which a caller with too many streams may try again."""
 
+FLIGHT_RETRY = 1
+"""Seconds after which a caller with too many requests under way may try again."""
+
 KEPT = 1000
 """Callers that are remembered before those who have been quiet are forgotten."""
 
@@ -47,11 +50,17 @@ class Rates:
         Requests at once, after a while of silence.
     streams
         Streams and WebSockets that are open at once; 0: no limit.
+    requests
+        Other requests at once, each until its answer has gone; 0: no limit.
+    in_flight
+        Bytes of their bodies and answers together; 0: no limit.
     """
 
     rate: float = 100.0
     burst: int = 200
     streams: int = 50
+    requests: int = 32
+    in_flight: int = 64 * 2**20
 
 
 @dataclass
@@ -59,6 +68,40 @@ class _Bucket:
     tokens: float
     filled: float
     streams: int = 0
+    requests: int = 0
+    in_flight: int = 0
+
+
+class Flight:
+    """What one request takes of its caller's share, until its answer has gone."""
+
+    def __init__(self, name: str, bucket: _Bucket, most: int) -> None:
+        self._name = name
+        self._bucket = bucket
+        self._most = most
+        self._size = 0
+        bucket.requests += 1
+
+    def carry(self, size: int) -> None:
+        """Take in so many bytes more. Raises ApiError 429 if there are too many beside others."""
+        others = self._bucket.in_flight - self._size
+        if others and 0 < self._most < others + self._size + size:
+            raise too_much(self._name, self._most)
+        self.note(size)
+
+    def note(self, size: int) -> None:
+        """Count bytes that are there, however many; then the next requests are refused."""
+        self._size += size
+        self._bucket.in_flight += size
+
+    def drop(self) -> None:
+        """The bytes are no longer held."""
+        self.note(-self._size)
+
+    def end(self, _: object = None) -> None:
+        """The answer has gone."""
+        self.drop()
+        self._bucket.requests -= 1
 
 
 class Limits:
@@ -96,8 +139,33 @@ class Limits:
             )
         bucket.tokens -= 1
 
-    def hold(self, caller: Caller, request: asyncio.Task[Any]) -> None:
-        """Count a stream until the task that serves it ends. Raises ApiError 429."""
+    def begin(self, caller: Caller, gone: asyncio.Future[None]) -> Flight | None:
+        """Count a request as one under way until its answer has ``gone``; None: not counted.
+
+        Raises ApiError 429 for one too many.
+        """
+        if caller.trusted:
+            return None
+        bucket, most = self._bucket(caller.name), self._rates.requests
+        if 0 < most <= bucket.requests:
+            raise _too_many(
+                f"{caller.name} has {bucket.requests} requests under way, which is the most that "
+                "one caller may have at once; wait for their answers.",
+                FLIGHT_RETRY,
+            )
+        if 0 < self._rates.in_flight <= bucket.in_flight:
+            raise too_much(caller.name, self._rates.in_flight)
+        flight = Flight(caller.name, bucket, self._rates.in_flight)
+        gone.add_done_callback(flight.end)
+        return flight
+
+    def under_way(self, name: str) -> int:
+        """Requests of a caller whose answers have not gone, streams not among them."""
+        bucket = self._buckets.get(name)
+        return 0 if bucket is None else bucket.requests
+
+    def hold(self, caller: Caller, request: asyncio.Future[Any]) -> None:
+        """Count a stream until it is done. Raises ApiError 429."""
         if caller.trusted or not self._rates.streams:
             return
         bucket = self._bucket(caller.name)
@@ -133,7 +201,8 @@ class Limits:
         """Drop those who would be told the same if they were new."""
         for name, bucket in list(self._buckets.items()):
             self._fill(bucket, now)
-            if bucket.tokens >= self._rates.burst and not bucket.streams:
+            busy = bucket.streams or bucket.requests
+            if bucket.tokens >= self._rates.burst and not busy:
                 del self._buckets[name]
 
 
@@ -164,6 +233,15 @@ def stays_open(operation: Operation | None, follow: str | None) -> bool:
     if EVENT_STREAM in operation.answers.values():
         return wanted is not False
     return wanted is True
+
+
+def too_much(name: str, most: int) -> ApiError:
+    """What a caller is told whose requests under way are too large together."""
+    return _too_many(
+        f"The requests that {name} has under way are larger than {most / 2**20:g} MiB together, "
+        "with their answers; wait for these.",
+        FLIGHT_RETRY,
+    )
 
 
 def _too_many(message: str, wait: int) -> ApiError:

@@ -69,3 +69,13 @@ def hang_up(request: HTTPServerRequest) -> None:
     connection = request.connection
     if isinstance(connection, HTTP1Connection):
         connection.stream.close()
+
+
+def overtakes_body(request: HTTPServerRequest) -> bool:
+    """Whether an answer that is given now comes before the end of its request.
+
+    Tornado closes the connection after it, as it must, but does not say so: a client that takes it
+    for one that stays open loses its next request.
+    """
+    connection = request.connection
+    return isinstance(connection, HTTP1Connection) and not connection._read_finished

@@ -85,7 +85,7 @@ def check_forwards(
         if listed.isdisjoint({(host, port), (host, ANY_PORT)}):
             message = (
                 f"forwards.{name} ({place}): {caller.name} may have "
-                f"{_choices(own, allowed)} carried to a node, nothing else."
+                f"{_choices(own, allowed)} carried to a node."
             )
             raise ApiError(403, "forbidden", message, f"forwards.{name}")
 
@@ -124,7 +124,8 @@ def is_of_this_machine(address: str) -> bool:
 
 def _choices(own: str | None, allowed: Collection[str]) -> str:
     machine = [f"ports of its own machine {own}"] if own is not None else []
-    return ", ".join([*machine, *sorted(allowed)]) or "nothing of the core's surroundings"
+    choices = ", ".join([*machine, *sorted(allowed)])
+    return f"only {choices}" if choices else "nothing of the core's surroundings"
 
 
 def _split(place: str) -> tuple[str, str]:

@@ -11,6 +11,9 @@ from tornado.iostream import StreamClosedError
 from . import pace
 from .handler import ApiBase
 
+PART = 256 * 2**10
+"""Bytes that are sent before the client has to have taken them."""
+
 T = TypeVar("T")
 
 
@@ -34,6 +37,18 @@ class Streaming(ApiBase):
             raise StreamClosedError
         self.write(data)
         await self.or_gone(_finished(self.flush()), pace.WINDOW)
+
+    async def send_whole(self, data: bytes) -> None:
+        """End the answer with ``data``, piece by piece if it is long."""
+        if len(data) <= PART or self.request.method == "HEAD":
+            self.finish(data)
+            return
+        self.set_header("Content-Length", str(len(data)))
+        try:
+            for begin in range(0, len(data), PART):
+                await self.send(data[begin : begin + PART])
+        except StreamClosedError:
+            return
 
     async def or_gone(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """The result of ``work``. Raises StreamClosedError as soon as the client has left.

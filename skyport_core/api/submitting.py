@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ..caller import Caller
 from ..jobscript import Completed, ScriptError, understand
+from ..jobscript.draft import without_field
 from ..model import Job
 from ..service import ServiceError
 from ..store import Different, Tombstoned
@@ -55,7 +56,7 @@ def lines_named(whole: Completed[Request]) -> Iterator[None]:
     except (ApiError, ServiceError) as error:
         origin = whole.origin(error.field) if error.field else None
         if origin is not None:
-            said = error.message.removeprefix(error.field or "").lstrip(": ")
+            said = without_field(error.message, error.field or "")
             error.message = f"script: line {origin.line}: {origin.name}: {said}"
         raise
 

@@ -15,13 +15,14 @@ from .endpoints import (
     SocketEndpoint,
     default_socket,
 )
-from .errors import CoreError, CoreUnavailable, FileTrouble, Untrusted
+from .errors import ClientClosed, CoreError, CoreUnavailable, FileTrouble, Untrusted
 from .files import Progress
 from .streams import LogChunk
 
 __all__ = [
     "HTTPS_PORT",
     "Client",
+    "ClientClosed",
     "CoreClient",
     "CoreError",
     "CoreUnavailable",

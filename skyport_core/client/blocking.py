@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from .connections import Forward
 from .core import CoreClient
 from .endpoints import Endpoint
+from .errors import ClientClosed
 
 P = ParamSpec("P")
 R = TypeVar("R")
+End = Callable[[], Coroutine[Any, Any, object]]
 
 
 def call(
@@ -38,15 +41,16 @@ def iterate(
 
     @functools.wraps(method)
     def blocking(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        generator = method(self._core, *args, **kwargs)
+        generator, loop = method(self._core, *args, **kwargs), self._running()
+        key = self._enter(generator.aclose)
         try:
             while True:
                 try:
-                    yield self._wait(generator.__anext__())
+                    yield self._wait(generator.__anext__(), loop)
                 except StopAsyncIteration:
                     return
         finally:
-            self._wait(generator.aclose())
+            self._leave(key, loop)
 
     return blocking
 
@@ -64,9 +68,11 @@ class Client:
     ) -> None:
         self._core = CoreClient(endpoint, timeout=timeout)
         self.endpoint = self._core.endpoint
-        self._lock = threading.Lock()
+        # Taken anew by its holder when an iterator is collected meanwhile.
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._open: dict[object, End] = {}
 
     def __enter__(self) -> Client:
         return self
@@ -80,17 +86,22 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close all connections. The client may be used again afterwards. Idempotent."""
+        """Close all connections; what other threads wait for raises :class:`ClientClosed`.
+
+        The client may be used again afterwards. Idempotent.
+        """
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
-        if loop is not None and thread is not None:
-            asyncio.run_coroutine_threadsafe(self._core.close(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-    # -- jobs ----------------------------------------------------------------------------------
+            ends = list(self._open.values())
+            self._open.clear()
+            if loop is not None and thread is not None:
+                try:
+                    asyncio.run_coroutine_threadsafe(_end(self._core, ends), loop).result()
+                finally:
+                    loop.call_soon_threadsafe(loop.stop)
+                    thread.join()
+                    loop.close()
 
     submit = call(CoreClient.submit)
     put_job = call(CoreClient.put_job)
@@ -110,8 +121,6 @@ class Client:
     script = call(CoreClient.script)
     offers = call(CoreClient.offers)
 
-    # -- what happens to them, and their files -------------------------------------------------
-
     log = call(CoreClient.log)
     follow_log = iterate(CoreClient.follow_log)
     events = iterate(CoreClient.events)
@@ -119,8 +128,6 @@ class Client:
     files = call(CoreClient.files)
     upload = call(CoreClient.upload)
     download = call(CoreClient.download)
-
-    # -- the core and its sites ----------------------------------------------------------------
 
     health = call(CoreClient.health)
     version = call(CoreClient.version)
@@ -137,15 +144,11 @@ class Client:
     tunnels = call(CoreClient.tunnels)
     usage = call(CoreClient.usage)
 
-    # -- certificates --------------------------------------------------------------------------
-
     certificates = call(CoreClient.certificates)
     issue_certificate = call(CoreClient.issue_certificate)
     revoke_certificate = call(CoreClient.revoke_certificate)
     authority = call(CoreClient.authority)
     renew_certificate = call(CoreClient.renew_certificate)
-
-    # -- the nodes of jobs ---------------------------------------------------------------------
 
     run_on_node = call(CoreClient.run_on_node)
 
@@ -158,23 +161,48 @@ class Client:
         with self._entered(context) as forward:
             yield forward
 
-    # -- inside --------------------------------------------------------------------------------
-
     @contextmanager
     def _entered(self, context: AbstractAsyncContextManager[R]) -> Iterator[R]:
-        value = self._wait(_as_coroutine(context.__aenter__))
+        loop = self._running()
+        value = self._wait(_as_coroutine(context.__aenter__), loop)
+        key = self._enter(lambda: _as_coroutine(context.__aexit__, None, None, None))
         try:
             yield value
         finally:
-            self._wait(_as_coroutine(context.__aexit__, None, None, None))
+            self._leave(key, loop)
 
-    def _wait(self, work: Coroutine[Any, Any, R]) -> R:
-        future = asyncio.run_coroutine_threadsafe(work, self._running())
+    def _wait(
+        self, work: Coroutine[Any, Any, R], loop: asyncio.AbstractEventLoop | None = None
+    ) -> R:
+        """The result of ``work``, in ``loop`` if it belongs to that. Raises ClientClosed."""
+        with self._lock:
+            running = self._running() if loop is None else loop
+            if running is not self._loop:
+                work.close()
+                raise ClientClosed
+            # Under the lock: who closes ends all that was begun.
+            future = asyncio.run_coroutine_threadsafe(work, running)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise ClientClosed from None
         except BaseException:
             future.cancel()
             raise
+
+    def _enter(self, end: End) -> object:
+        """Have :meth:`close` call ``end``, unless :meth:`_leave` did so before."""
+        key = object()
+        self._open[key] = end
+        return key
+
+    def _leave(self, key: object, loop: asyncio.AbstractEventLoop) -> None:
+        """End what was entered in ``loop``; nothing is left of it if that was closed."""
+        end = self._open.pop(key, None)
+        if end is None or asyncio._get_running_loop() is loop:
+            return  # collected in the loop's own thread, where asyncio ends what it collects
+        with suppress(ClientClosed):
+            self._wait(end(), loop)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -185,6 +213,16 @@ class Client:
                 )
                 self._thread.start()
             return self._loop
+
+
+async def _end(core: CoreClient, ends: Iterable[End]) -> None:
+    """End all that runs in this loop, and what stands open without a task of its own."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.gather(*(end() for end in ends), return_exceptions=True)
+    await core.close()
 
 
 async def _as_coroutine(work: Callable[..., Any], *args: object) -> Any:

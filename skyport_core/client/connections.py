@@ -14,7 +14,7 @@ import aiohttp
 from ..wire import ShellQuery
 from .calls import Calls, arguments, job_path
 from .errors import CoreError, CoreUnavailable
-from .transport import Transport
+from .transport import Socket, Transport
 
 _PIECE = 2**16
 _FRAME = 2**18
@@ -36,7 +36,7 @@ class Exit:
 class Channel:
     """Bytes in both directions through a WebSocket."""
 
-    def __init__(self, transport: Transport, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, transport: Transport, socket: Socket) -> None:
         self._transport = transport
         self._socket = socket
 
@@ -92,13 +92,7 @@ class Port(Channel):
 class Shell(Channel):
     """A program on the node of a job, with or without a terminal."""
 
-    def __init__(
-        self,
-        transport: Transport,
-        socket: aiohttp.ClientWebSocketResponse,
-        *,
-        terminal: bool,
-    ) -> None:
+    def __init__(self, transport: Transport, socket: Socket, *, terminal: bool) -> None:
         super().__init__(transport, socket)
         self._terminal = terminal
         self._exit: Exit | None = None

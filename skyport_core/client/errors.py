@@ -21,6 +21,13 @@ class Untrusted(CoreUnavailable):
     """The core and its caller do not trust each other's certificates; waiting does not help."""
 
 
+class ClientClosed(CoreUnavailable):
+    """The client was closed, by another thread, while it was used."""
+
+    def __init__(self) -> None:
+        super().__init__("The client was closed before the core's answer was complete.")
+
+
 class CoreError(Exception):
     """The core refused a request.
 

@@ -164,7 +164,6 @@ class _Download:
         self._file: BinaryIO | None = None
         self._tag: str | None = None
         self._size = 0
-        self._mode: int | None = None
 
     def headers(self) -> dict[str, str]:
         """Ask for what is still missing, of the same version of the file only."""

@@ -15,7 +15,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import aiohttp
 from pydantic import BaseModel, ValidationError
@@ -47,6 +47,22 @@ Body = Callable[[], io.IOBase | AsyncGenerator[bytes, None]]
 
 View = TypeVar("View", bound=BaseModel)
 Result = TypeVar("Result")
+
+
+class Socket(Protocol):
+    """What is used of a WebSocket: aiohttp's own type changes with its and Python's version."""
+
+    async def send_bytes(self, data: bytes, /) -> None:
+        """Send a binary frame."""
+
+    async def send_str(self, data: str, /) -> None:
+        """Send a text frame."""
+
+    async def receive(self) -> Any:
+        """The next message, an ``aiohttp.WSMessage``."""
+
+    async def close(self) -> bool:
+        """Hang up."""
 
 
 class Transport:
@@ -195,9 +211,7 @@ class Transport:
                 yield response
 
     @asynccontextmanager
-    async def websocket(
-        self, path: str, query: Query = ()
-    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async def websocket(self, path: str, query: Query = ()) -> AsyncIterator[Socket]:
         """A WebSocket; what refuses it, but not what breaks it, as one of our errors."""
         with self.plainly():
             try:

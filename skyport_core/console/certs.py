@@ -15,6 +15,10 @@ from ..client import CoreClient, FileTrouble, HttpsEndpoint, write_secretly
 from ..model import CertificateKind
 from .command import Target, core_command, in_words, main
 from .output import clock, line, print_fields, print_json, print_table
+from .values import Count
+
+SERIAL = 12
+"""Characters of a serial number that a table shows."""
 
 
 @main.group()
@@ -33,7 +37,9 @@ def show(target: Target, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(view, indent=2))
         return
-    print_fields((name.capitalize(), value) for name, value in view.items())
+    shown = {**view, "expires": clock(_certificate(where).not_valid_after_utc)}
+    shown["valid"] = "yes" if view["valid"] else "no"
+    print_fields((name.capitalize(), value) for name, value in shown.items())
 
 
 @cert.command("list")
@@ -45,22 +51,22 @@ async def list_certificates(client: CoreClient, as_json: bool) -> None:
         return print_json(answer)
     rows = [
         (
-            view.serial,
+            view.serial[:SERIAL],
             view.kind.value,
             view.name,
-            clock(view.issued_at),
             clock(view.expires_at),
-            view.issued_by,
+            clock(view.issued_at),
+            view.issued_by[:SERIAL],
             f"revoked {clock(view.revoked_at)}" if view.revoked_at else "",
         )
         for view in answer.certificates
     ]
-    columns = ("SERIAL", "KIND", "NAME", "ISSUED", "EXPIRES", "BY", "NOTE")
+    columns = ("SERIAL", "KIND", "NAME", "EXPIRES>", "ISSUED", "BY", "NOTE")
     return print_table(columns, rows, "No certificates were issued.")
 
 
 @cert.command()
-@click.option("--days", type=click.IntRange(1), help="How long it shall be valid.")
+@click.option("--days", type=Count(1), help="How long it shall be valid.")
 @core_command
 async def renew(client: CoreClient, as_json: bool, days: int | None) -> None:
     """Put a new certificate for the same key in the place of the context's own."""
@@ -85,7 +91,7 @@ async def renew(client: CoreClient, as_json: bool, days: int | None) -> None:
     default=CertificateKind.USER.value,
     show_default=True,
 )
-@click.option("--days", type=click.IntRange(1), help="How long it shall be valid.")
+@click.option("--days", type=Count(1), help="How long it shall be valid.")
 @core_command
 async def issue(
     client: CoreClient, as_json: bool, folder: Path, name: str | None, kind: str, days: int | None
@@ -112,12 +118,25 @@ async def issue(
 async def revoke(client: CoreClient, as_json: bool, serial: str) -> None:
     """Take a certificate back, at once and for good: one's own, such as one that was lost.
 
-    SERIAL is as 'skyport cert list' shows it. Admins may revoke those of others.
+    SERIAL is as 'skyport cert list' shows it: the beginning of the whole, which JSON has. Admins
+    may revoke those of others.
     """
+    serial = await _whole(client, serial)
     await client.revoke_certificate(serial)
     if as_json:
         return click.echo(json.dumps({"serial": serial, "revoked": True}))
     return click.echo(line(f"Certificate {serial} is revoked."))
+
+
+async def _whole(client: CoreClient, start: str) -> str:
+    """The serial number that begins like this; as it is when the core shows none such."""
+    known = [view.serial for view in (await client.certificates()).certificates]
+    found = [serial for serial in known if serial.startswith(start)]
+    if start in known or not found or not start:
+        return start
+    if len(found) > 1:
+        raise click.UsageError(f"{len(found)} serial numbers begin with {start}.")
+    return found[0]
 
 
 _NAMES = {x509.ObjectIdentifier("2.5.29.17"): "UUID"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import click
 
-from ..client import CoreClient, CoreError
+from ..client import CoreClient, CoreError, FileTrouble
 from ..wire import FileList, FileView
 from .bars import Bars
 from .command import core_command, main
@@ -47,7 +48,10 @@ async def files(client: CoreClient, as_json: bool, job: str) -> None:
 async def get(
     client: CoreClient, as_json: bool, job: str, paths: tuple[str, ...], folder: Path, force: bool
 ) -> None:
-    """Bring results of a job home: all, or these files and folders (wildcards are filled in)."""
+    """Bring results of a job home: all, or these files and folders.
+
+    Wildcards are filled in with files and with folders, of which all below comes.
+    """
     view = await find(client, job)
     listed = await client.files(view.id)
     if not view.state.final and not any(each.kind == "output" for each in listed.files):
@@ -95,7 +99,7 @@ def chosen(listed: FileList, patterns: Sequence[str]) -> list[FileView]:
 async def fetch(
     client: CoreClient, job_id: str, wanted: Sequence[FileView], folder: Path, *, force: bool
 ) -> list[Path]:
-    """Download files below ``folder``; where they are now. UsageError for one that is there."""
+    """Download files below ``folder``; where they are now. FileTrouble for one that is there."""
     targets = {each.path: _target(folder, each.path, force=force) for each in wanted}
     if not targets:
         return []
@@ -118,15 +122,17 @@ def report(paths: Sequence[Path], *, as_json: bool, none: str) -> None:
 
 
 def _matches(path: str, pattern: str) -> bool:
-    folder = pattern.rstrip("/")
-    return path.startswith(f"{folder}/") or PurePosixPath(path).match(folder)
+    folder, whole = pattern.rstrip("/"), PurePosixPath(path)
+    return path.startswith(f"{folder}/") or any(
+        each.match(folder) for each in (whole, *whole.parents[:-1])
+    )
 
 
 def _target(folder: Path, name: str, *, force: bool) -> Path:
     """Where a file goes."""
     path = _inside(folder, name)
     if os.path.lexists(path) and not force:
-        raise click.UsageError(f"{line(str(path))} exists; --force replaces it.")
+        raise FileTrouble(path, OSError(errno.EEXIST, "it exists; --force replaces it"))
     return path
 
 
@@ -152,5 +158,5 @@ def _input_name(inputs: Sequence[str], path: Path) -> str:
     if len(same) != 1:
         known = ", ".join(inputs) or "none"
         message = f"{path}: the job does not wait for such a file; inputs: {known}"
-        raise click.UsageError(line(message))
+        raise CoreError(404, "unknown_input", line(message))
     return same[0]

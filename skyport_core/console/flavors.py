@@ -9,6 +9,7 @@ from ..wire import FlavorQuery, FlavorView
 from .command import core_command, main
 from .finding import complete_sites
 from .output import money, portion, print_json, print_table
+from .values import Count, Number
 from .wishes import checked
 
 DEFAULT_ROWS = 100
@@ -24,13 +25,11 @@ FLAVOR_COLUMNS = (
 @click.option("--site", shell_complete=complete_sites, help="Only at this site.")
 @click.option("--region", help="Only in this region.")
 @click.option("--name", help="Only with this in the name.")
-@click.option("--min-cpus", type=click.FloatRange(0), help="At least so many cores.")
-@click.option("--min-memory", type=click.IntRange(0), help="At least so many MiB.")
-@click.option("--gpus", type=click.IntRange(0), help="At least so many GPUs.")
+@click.option("--min-cpus", type=Number(0), help="At least so many cores.")
+@click.option("--min-memory", type=Count(0), help="At least so many MiB.")
+@click.option("--gpus", type=Count(0), help="At least so many GPUs.")
 @click.option("--gpu-type", help="Only with this in the GPU's name.")
-@click.option(
-    "--max-price", type=click.FloatRange(0), help="At most this per hour; of spot with --spot."
-)
+@click.option("--max-price", type=Number(0), help="At most this per hour; of spot with --spot.")
 @click.option("--spot/--no-spot", default=None, help="Only what there is as spot node, or not as.")
 @click.option("--available", is_flag=True, help="Only what can be made now.")
 @click.option(
@@ -39,7 +38,7 @@ FLAVOR_COLUMNS = (
     default="price",
     show_default=True,
 )
-@click.option("--limit", type=click.IntRange(1), default=DEFAULT_ROWS, show_default=True)
+@click.option("--limit", type=Count(1), default=DEFAULT_ROWS, show_default=True)
 @core_command
 async def flavors(
     client: CoreClient,

@@ -10,17 +10,18 @@ from ..client import CoreClient, CoreError
 from ..model import JobState
 from .command import core_command, main
 from .finding import find, job_argument
+from .values import Count
 
 ON_NODE = (JobState.STARTING, JobState.RUNNING)
 """States in which a job's ports can be reached."""
 
-_PORT = click.IntRange(1, 65535)
+_PORT = Count(1, 65535)
 
 
 @main.command()
 @job_argument
 @click.argument("port", type=_PORT)
-@click.argument("local", type=click.IntRange(0, 65535), required=False)
+@click.argument("local", type=Count(0, 65535), required=False)
 @core_command
 async def forward(
     client: CoreClient, as_json: bool, job: str, port: int, local: int | None

@@ -15,7 +15,7 @@ from ..wire import JobPatch, JobQuery, JobView
 from .command import core_command, main
 from .finding import PAGE, complete_jobs, complete_sites, find, job_argument
 from .output import Screen, age, clock, length, line, plain, print_fields, print_json, print_table
-from .values import time
+from .values import Count, time
 from .views import job_fields, place
 from .wishes import checked
 
@@ -43,7 +43,7 @@ jobs_argument = click.argument(
 @click.option("--array", metavar="JOB", shell_complete=complete_jobs, help="Only of this array.")
 @click.option("--since", type=click.DateTime(), help="Only submitted after this time.")
 @click.option("--until", type=click.DateTime(), help="Only submitted before this time.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--limit", type=Count(1), default=100, show_default=True)
 @core_command
 async def jobs(
     client: CoreClient,
@@ -171,7 +171,11 @@ async def release(client: CoreClient, as_json: bool, jobs: tuple[str, ...]) -> N
 @click.argument("walltime", type=time)
 @core_command
 async def extend(client: CoreClient, as_json: bool, job: str, walltime: int) -> None:
-    """Let a job run for this long from its start (3600, 90m, 2h, 1d); only longer once it runs."""
+    """Let a job run for this long from its start; only longer once it runs.
+
+    WALLTIME has the forms of submit: 3600 (seconds), 90m, 1.5h, 2d, 1w, MM:SS, HH:MM:SS or
+    D-HH[:MM:SS].
+    """
     view = await client.extend((await find(client, job)).id, walltime)
     until = f", until {clock(view.expires_at)}" if view.expires_at else " from its start"
     _report([view], as_json, f"may run for {length(walltime)}{until}", final=False)

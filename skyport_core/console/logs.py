@@ -11,7 +11,7 @@ import click
 from ..client import CoreClient, LogChunk
 from .command import core_command, main
 from .finding import find, job_argument
-from .output import Screen
+from .output import JsonParts, Screen
 from .views import event_line
 
 
@@ -50,16 +50,18 @@ async def logs(
     view = await find(client, job)
     stream = "boot" if boot else "stderr" if stderr else "stdout"
     chunks = client.follow_log(view.id, stream) if follow else _whole(client, view.id, stream)
-    screen = Screen(raw=raw)
+    screen, texts, end = Screen(raw=raw), JsonParts(), 0
     async with aclosing(chunks) as parts:
         async for chunk in parts:
+            end = chunk.next_offset
             if as_json:
-                offset = chunk.next_offset - len(chunk.data)
-                text = chunk.data.decode(errors="replace")
-                click.echo(json.dumps({"offset": offset, "text": text}))
+                texts.show(chunk.data, end - len(chunk.data))
             else:
                 screen.show(chunk.data)
-    screen.show(b"", last=True)
+    if as_json:
+        texts.show(b"", end, last=True)
+    else:
+        screen.show(b"", last=True)
 
 
 async def _whole(client: CoreClient, job_id: str, stream: str) -> AsyncGenerator[LogChunk, None]:

@@ -11,7 +11,8 @@ from ..wire import OfferList, OfferRequest, OfferView
 from .command import core_command, main
 from .finding import complete_files
 from .output import clock, money, plain, print_json, print_table
-from .wishes import OPTIONS, ProgramCommand, checked, program, wished, with_options
+from .values import Count
+from .wishes import OPTIONS, ProgramCommand, checked, program, refusals, wished, with_options
 
 COLUMNS = (
     *("STATE", "SITE", "FLAVOR", "NODE", "REGION", "SPOT", "CPUS>", "MIB>", "GPUS>"),
@@ -28,7 +29,7 @@ COLUMNS = (
     shell_complete=complete_files,
 )
 @with_options(*OPTIONS)
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows.")
+@click.option("--limit", type=Count(1), default=20, show_default=True, help="Rows.")
 @core_command
 async def offers(
     client: CoreClient,
@@ -42,8 +43,10 @@ async def offers(
 
     Takes what submit takes; the script or command may be left out.
     """
-    fields = {**program(command, literal=literal).fields, **await wished(client, options)}
-    answer = await client.offers(checked(OfferRequest, fields))
+    what = program(command, literal=literal)
+    fields = {**what.fields, **await wished(client, options)}
+    with refusals(what, fields):
+        answer = await client.offers(checked(OfferRequest, fields))
     if as_json:
         return print_json(answer)
     click.echo(plain(_verdict(answer)))

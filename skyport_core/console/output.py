@@ -71,7 +71,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], none: 
             any(cell.plain.strip("-") for cell in column) for column in zip(*cells, strict=True)
         ]
         table = _table([*compress(columns, says)], [[*compress(row, says)] for row in cells])
-    return console.print(table)
+    return _print(console, table)
 
 
 def _table(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> Table:
@@ -101,7 +101,7 @@ def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     for name, value in fields:
         if value not in (None, ""):
             table.add_row(name, _cell(value, plain))
-    _console().print(table)
+    _print(_console(), table)
 
 
 def plain(text: str) -> str:
@@ -139,6 +139,28 @@ class Screen:
         # An end of line as other systems have it is none that goes back.
         text = self._decoder.decode(data, last).replace("\r\n", "\n")
         click.echo(plain(text), nl=False)
+
+
+class JsonParts:
+    """What a job wrote, as one object a part; the bytes of a character may come in two.
+
+    Parameters
+    ----------
+    **names : str
+        What each object says besides its text and the offset of that.
+    """
+
+    def __init__(self, **names: str) -> None:
+        self._names = names
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def show(self, data: bytes, offset: int | None = None, *, last: bool = False) -> None:
+        """Print the text that is whole now; ``data`` begins at byte ``offset``, if that counts."""
+        begun = len(self._decoder.getstate()[0])
+        text = self._decoder.decode(data, last)
+        place = {} if offset is None else {"offset": offset - begun}
+        if text:
+            click.echo(json.dumps({**self._names, **place, "text": text}))
 
 
 def clock(time: dt.datetime | None) -> str:
@@ -205,6 +227,16 @@ def _cell(value: object, shown: Callable[[str], str] = line) -> Text:
 
 def _console() -> Console:
     return Console(file=sys.stdout, width=PIPE_WIDTH if _piped() else None, highlight=False)
+
+
+def _print(console: Console, table: Table) -> None:
+    """Print a table; what no terminal shows has no blanks at the end of its lines."""
+    if sys.stdout.isatty():
+        return console.print(table)
+    with console.capture() as captured:
+        console.print(table)
+    lines = captured.get().removesuffix("\n").split("\n")
+    return click.echo("\n".join(each.rstrip(" ") for each in lines))
 
 
 def _piped() -> bool:

@@ -16,8 +16,9 @@ from ..model import JobState
 from ..wire import JobView
 from .command import EXIT_FAILED, core_command, main
 from .files import chosen, fetch
-from .output import length, line, plain
+from .output import JsonParts, length, line, plain
 from .submit import id_option, send, words_argument
+from .views import elsewhere
 from .wishes import OPTIONS, SECRET_OPTIONS, ProgramCommand, with_options
 
 SIGNALLED = 128
@@ -56,9 +57,7 @@ async def run(
     skyport run --cpus 4 --input data.csv --output result.csv --get . job.sh data.csv
     skyport run --gpus 1 -- nvidia-smi
     """
-    if options["array"]:
-        raise click.UsageError("run follows one job; use submit for an array.")
-    view = await send(client, job_id, **options)
+    view = await send(client, job_id, single=True, **options)
     try:
         view = await _follow(client, view, as_json=as_json, quiet=quiet or not sys.stderr.isatty())
     except asyncio.CancelledError:
@@ -99,15 +98,17 @@ async def _follow(client: CoreClient, view: JobView, *, as_json: bool, quiet: bo
 
 
 async def _copy(client: CoreClient, job_id: str, name: str, number: int, as_json: bool) -> None:
+    texts, end = JsonParts(stream=name), 0
     async with aclosing(client.follow_log(job_id, name)) as chunks:
         async for chunk in chunks:
+            end = chunk.next_offset
             if as_json:
-                text = chunk.data.decode(errors="replace")
-                offset = chunk.next_offset - len(chunk.data)
-                click.echo(json.dumps({"stream": name, "offset": offset, "text": text}))
+                texts.show(chunk.data, end - len(chunk.data))
             else:
                 # As if it ran here: who runs a program lets it steer the terminal.
                 click.echo(chunk.data, nl=False, err=number == 2)
+    if as_json:
+        texts.show(b"", end, last=True)
 
 
 async def _tell(client: CoreClient, job_id: str, quiet: bool) -> None:
@@ -118,7 +119,8 @@ async def _tell(client: CoreClient, job_id: str, quiet: bool) -> None:
         async for event in events:
             if event.state is JobState.RUNNING:
                 return
-            hint = f" ({event.hint})" if event.hint else ""
+            said = elsewhere(event.hint)
+            hint = f" ({said})" if said else ""
             click.echo(line(f"{event.state.value:<10} {event.message}{hint}"), err=True)
 
 
@@ -134,9 +136,10 @@ def _verdict(view: JobView) -> str:
     said = f"job {view.id} is {view.state.value}"
     if view.started_at and view.ended_at:
         said += f" after {length(round((view.ended_at - view.started_at).total_seconds()))}"
-    if view.exit_code is not None:
-        said += f", exit status {view.exit_code}"
-    if view.failure is None:
+    failure, status = view.failure, f"exit status {view.exit_code}"
+    if view.exit_code is not None and (failure is None or status not in failure.message):
+        said += f", {status}"
+    if failure is None:
         return said
-    hint = f" ({view.failure.hint})" if view.failure.hint else ""
-    return f"{said}: {view.failure.message}{hint}"
+    hint = elsewhere(failure.hint)
+    return f"{said}: {failure.message}{f' ({hint})' if hint else ''}"

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from ..client import CoreClient, CoreError, CoreUnavailable, Exit, Shell
+from ..client import CoreClient, CoreError, CoreUnavailable, Exit, Shell, Untrusted
 from ..wire import ShellQuery
 from .command import EXIT_UNREACHABLE, core_command, main
 from .finding import find, job_argument
+from .output import JsonParts, plain
 
 PIECE = 2**16
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
@@ -54,14 +55,31 @@ async def ssh(
     query = ShellQuery(
         command=program, tty=wanted, cols=columns, rows=rows, term=os.environ.get("TERM") or "dumb"
     )
+    texts = _Texts()
     async with client.shell(view.id, query) as shell:
-        with _raw() if wanted else contextlib.nullcontext():
-            await _carry(shell, wanted, _write_json if as_json else _write)
+        try:
+            with _raw() if wanted else contextlib.nullcontext():
+                await _carry(shell, wanted, texts.write if as_json else _write)
+        except CoreUnavailable as error:
+            await _look_why(client, view.id)
+            click.echo(f"Error: {plain(str(error))}", err=True)
+            raise click.exceptions.Exit(_NO_STATUS) from None
     if as_json:
+        texts.end()
         ended = shell.exit
         told = {"exit": ended and ended.status, "signal": ended and ended.signal}
         click.echo(json.dumps(told))
     raise click.exceptions.Exit(_status(shell.exit))
+
+
+async def _look_why(client: CoreClient, job_id: str) -> None:
+    """Ask the core anew, which a broken connection cannot tell: it may not let this caller in."""
+    try:
+        await client.get_job(job_id)
+    except Untrusted:
+        raise
+    except CoreUnavailable:
+        return  # as it was told already
 
 
 async def _carry(shell: Shell, terminal: bool, write: Callable[[int, bytes], None]) -> None:
@@ -127,9 +145,21 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _write_json(descriptor: int, data: bytes) -> None:
-    stream = "stderr" if descriptor == _STDERR else "stdout"
-    click.echo(json.dumps({"stream": stream, "text": data.decode(errors="replace")}))
+class _Texts:
+    """Both streams as JSON."""
+
+    def __init__(self) -> None:
+        self._parts = {
+            _STDOUT: JsonParts(stream="stdout"),
+            _STDERR: JsonParts(stream="stderr"),
+        }
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        self._parts[descriptor].show(data)
+
+    def end(self) -> None:
+        for each in self._parts.values():
+            each.show(b"", last=True)
 
 
 def _status(ended: Exit | None) -> int:

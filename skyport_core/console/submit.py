@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import aclosing
 from typing import Any
 
@@ -21,11 +22,26 @@ from .wishes import (
     ProgramCommand,
     checked,
     program,
+    refusals,
     wished,
     with_options,
 )
 
-id_option = click.option("--id", "job_id", help="The job's id, a UUID. [default: a new one]")
+
+def _uuid(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A UUID as a core takes it."""
+    try:
+        fits = value is None or str(uuid.UUID(value)) == value
+    except ValueError:
+        fits = False
+    if not fits:
+        raise click.BadParameter(f"{value!r} must be a UUID, in lower case with hyphens")
+    return value
+
+
+id_option = click.option(
+    "--id", "job_id", callback=_uuid, help="The job's id, a UUID. [default: a new one]"
+)
 words_argument = click.argument(
     "command",
     nargs=-1,
@@ -78,18 +94,30 @@ async def send(
     command: tuple[str, ...],
     literal: bool,
     inputs: tuple[str, ...],
+    single: bool = False,
     **options: Any,
 ) -> JobView:
-    """Submit what the options describe, and upload what it needs."""
+    """Submit what the options describe, and upload what it needs; ``single``: no array."""
     what = program(command, literal=literal)
-    files = local_files((*_named(what), *inputs))
+    arrays = (options["array"], what.directives and what.directives.fields.get("array"))
+    if single and any(arrays):
+        raise click.UsageError("run follows one job; use submit for an array.")
+    named = _named(what)
+    files = local_files((*named, *inputs), named)
     fields = {**what.fields, **await wished(client, options)}
     if files:
         fields["inputs"] = tuple(files)
-    view = await client.submit(checked(JobRequest, fields), job_id=job_id)
+    with refusals(what, fields):
+        view = await client.submit(checked(JobRequest, fields), job_id=job_id)
     await upload_all(client, view.id, files)
     return view
 
 
-def _named(what: Program) -> tuple[str, ...]:
-    return what.directives.inputs if what.directives else ()
+def _named(what: Program) -> dict[str, str]:
+    """The files that a script names, and where it does."""
+    found = what.directives
+    if found is None:
+        return {}
+    origins = [found.origins[f"inputs.{number}"] for number in range(len(found.inputs))]
+    places = [f"{what.path}: line {origin.line}: {origin.name}: " for origin in origins]
+    return dict(zip(found.inputs, places, strict=True))

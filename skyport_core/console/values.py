@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Callable
 
 import click
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_MIB = {"M": 1, "G": 1024, "T": 1024**2}
+from ..jobscript.values import mebibytes, walltime
+
+TIMES = "3600 (seconds), 90m, 1.5h, 2d, 1w, MM:SS, HH:MM:SS or D-HH[:MM:SS]"
+SIZES = "MiB, or with a unit: 512M, 4G, 1.5T"
+"""The forms that are taken, which are those of scripts, for the help."""
+
+
+class Count(click.IntRange):
+    """A whole number within bounds, called so in messages."""
+
+    name = "integer"
+
+
+class Number(click.FloatRange):
+    """A number within bounds, called so in messages."""
+
+    name = "number"
 
 
 def time(text: str) -> int:
-    """Seconds, from these or a number with a unit (90m, 2h, 1d), or [D-]HH:MM:SS."""
-    plain = re.fullmatch(r"(\d+)([smhd]?)", text.strip())
-    if plain:
-        return int(plain[1]) * _SECONDS[plain[2] or "s"]
-    clock = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d{2}):(\d{2})", text.strip())
-    if clock is None:
-        message = f"{text!r} is not of the form 3600, 90m, 2h, 1d or [D-]HH:MM:SS"
-        raise click.BadParameter(message)
-    days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    """Seconds, as ``#SWM walltime`` of a script has them."""
+    return _read(walltime, text)
 
 
 def size(text: str) -> int:
-    """MiB, from these or a number with a unit: 4096, 4G, 1T."""
-    found = re.fullmatch(r"(\d+)([MGT]?)(?:i?B)?", text.strip())
-    if found is None:
-        raise click.BadParameter(f"{text!r} is not of the form 4096, 4096M, 4G or 1T")
-    return int(found[1]) * _MIB[found[2] or "M"]
+    """MiB, as ``#SWM memory`` of a script has them."""
+    return _read(mebibytes, text)
+
+
+def _read(reader: Callable[[str], int], text: str) -> int:
+    try:
+        return reader(text.strip())
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} {error}") from None
 
 
 def pairs(

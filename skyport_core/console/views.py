@@ -51,9 +51,18 @@ def place(view: JobView) -> str:
     return f"{view.site}/{view.node}" if view.node else view.site or ""
 
 
+_BELOW = "The log below "
+
+
+def elsewhere(hint: str) -> str:
+    """A hint where no log is shown below it; "" when that is all that it speaks of."""
+    return "" if hint.startswith(_BELOW) else hint
+
+
 def event_line(event: EventView) -> str:
     """An event on a line."""
-    hint = f" ({event.hint})" if event.hint else ""
+    said = elsewhere(event.hint)
+    hint = f" ({said})" if said else ""
     return line(
         f"{clock(event.time)} {event.progress:3d}% {event.state.value:<10} {event.message}{hint}"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,8 +11,9 @@ from typing import Any, TypeVar
 import click
 from pydantic import BaseModel, ValidationError
 
-from ..client import CoreClient, FileTrouble
+from ..client import CoreClient, CoreError, FileTrouble
 from ..jobscript import Directives, ScriptError, read
+from ..jobscript.draft import without_field
 from ..model import Condition, Dependency, Eviction, JobKind
 from .finding import (
     complete_dependencies,
@@ -20,8 +22,8 @@ from .finding import (
     complete_sites,
     find,
 )
-from .values import environment, pairs, size, time
-from .wording import complaint
+from .values import SIZES, TIMES, environment, pairs, size, time
+from .wording import complained
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Request = TypeVar("Request", bound=BaseModel)
@@ -66,12 +68,12 @@ OPTIONS: Sequence[Callable[[Function], Function]] = (
         "--label", "labels", callback=pairs, help="NAME=VALUE, on the node.", multiple=True
     ),
     click.option("--cpus", type=float, help="Cores."),
-    click.option("--memory", type=size, help="MiB, or with a unit: 4G."),
+    click.option("--memory", type=size, help=f"{SIZES}."),
     click.option("--gpus", type=int, help="GPU devices."),
     click.option("--nodes", type=int, help="Nodes, each with these resources."),
     click.option("--disk", "storage", type=int, help="GiB of disk that the node must have."),
     click.option("--storage", "storages", help="A shared storage of the core's.", multiple=True),
-    click.option("--walltime", type=time, help="How long it may run: 3600, 90m, 2h, 1d."),
+    click.option("--walltime", type=time, help=f"How long it may run: {TIMES}."),
     click.option("--username", help="Login on the node."),
     click.option("--workdir", help="Working directory on the node."),
     click.option("--stdin", help="File on the node to read."),
@@ -147,6 +149,7 @@ class Program:
 
     fields: dict[str, Any]
     directives: Directives | None = None
+    path: str = ""
 
 
 def program(words: Sequence[str], *, literal: bool) -> Program:
@@ -169,7 +172,7 @@ def program(words: Sequence[str], *, literal: bool) -> Program:
         fields["arguments"] = tuple(words[1:])
     if "name" not in directives.fields:
         fields["name"] = Path(words[0]).name
-    return Program(fields, directives)
+    return Program(fields, directives, words[0])
 
 
 async def wished(client: CoreClient, options: dict[str, Any]) -> dict[str, Any]:
@@ -185,12 +188,53 @@ async def wished(client: CoreClient, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def checked(model: type[Request], fields: dict[str, Any]) -> Request:
-    """A request. Raises UsageError naming the field at fault."""
+    """A request. Raises BadParameter naming the option and the value at fault."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        message = complaint(error)
-    raise click.UsageError(message)
+        field, message = complained(error)
+    raise _wrong(field, message)
+
+
+@contextmanager
+def refusals(what: Program, given: Collection[str]) -> Iterator[None]:
+    """What the core refuses inside the block, in words of here: this script, these options.
+
+    A value that no core would take is wrong usage of the option that has it.
+    """
+    try:
+        yield
+    except CoreError as error:
+        field = error.field or ""
+        rest = error.message.removeprefix("script: ")
+        if what.path and rest != error.message:
+            message = f"{what.path}: {rest}"
+            raise CoreError(error.status, error.code, message, error.field) from None
+        if error.code == "invalid" and field.partition(".")[0] in given:
+            raise _wrong(field, without_field(error.message, field)) from None
+        raise
+
+
+_OPTION_NAMES = {
+    "dependencies": "dependency",
+    "environment": "env",
+    "inputs": "input",
+    "labels": "label",
+    "outputs": "output",
+    "storage": "disk",
+    "storages": "storage",
+    "variables": "var",
+}
+"""Options by the fields that they fill, where the two have different names."""
+
+
+def _wrong(field: str, message: str) -> click.UsageError:
+    if not field:
+        return click.UsageError(message)
+    name, _, part = field.partition(".")
+    option = f"--{_OPTION_NAMES.get(name, name.replace('_', '-'))}"
+    named = f"{part}: " if part and not part.isdigit() and name in ("labels", "variables") else ""
+    return click.BadParameter(f"{named}{message}", param_hint=repr(option))
 
 
 async def _dependencies(client: CoreClient, text: str) -> list[Dependency]:

@@ -14,6 +14,7 @@ from ..store import Store
 from ..wire import JobRequest
 from .environment import OWN_NAMES, OWN_PREFIX
 from .shares import LiveJobs
+from .totals import StoredTotals, size_of
 
 MAX_ARRAY = 2**26
 """Bytes that the jobs of one array may take in the database together."""
@@ -33,6 +34,7 @@ class Admission:
         self._settings = settings
         self._sites = sites
         self._live = LiveJobs(store, settings.max_jobs)
+        self._stored = StoredTotals(store, settings.max_stored_total)
 
     async def check(self, owner: str, spec: JobSpec, by: Caller | None) -> None:
         """Check what a job asks for; ``by`` is who asks, None the core itself."""
@@ -54,11 +56,13 @@ class Admission:
     async def count(self, owner: str, request: JobRequest, by: Caller | None) -> int:
         """Count the jobs that a submission makes; how many were counted.
 
-        Raises ServiceError 409 when the owner would have too many; admins may have any number.
+        Raises ServiceError 409 when the owner would have too many, or too much would be stored of
+        them; admins may have any number.
         """
         if by is None or by.admin:
             return 0
         count = tasks_of(request)
+        await self._stored.add(owner, count * size_of(request) + len(request.script or ""))
         await self._live.add(owner, count)
         return count
 

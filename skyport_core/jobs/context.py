@@ -13,6 +13,7 @@ from ..settings import Settings
 from ..sites import Sites
 from ..store import Store
 from .attachment import Attachments
+from .totals import ResultTotals
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class JobContext:
     settings: Settings
     home: Path
     log: logging.Logger
+    results: ResultTotals
 
     @staticmethod
     def now() -> dt.datetime:

@@ -9,21 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import errno
-import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from ..confined import (
     find_file,
     make_private,
     move_in,
     move_out,
-    open_draft,
     open_file,
     remove_file,
     walk_files,
@@ -33,14 +29,10 @@ from ..outputs import INPUTS, MARK, OUTPUTS, UPLOADS, output_folder
 from ..service import OpenFile, ServiceError
 from ..store import Conflict, Store
 from ..wire import FileList, FileView
-from .inputs import check_named, check_waiting, missing_files
+from .inputs import check_named, check_waiting, is_waiting, missing_files
 from .shares import InputTotals
-
-BATCH = 2**20
-"""Bytes that are gathered before they are written, in a thread."""
-
-_NAME_ERRORS = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
-_ROOM_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+from .sharing import link_input, sharers, to_end, unlink_input
+from .uploading import Upload, explained
 
 
 class JobFiles:
@@ -80,8 +72,6 @@ class JobFiles:
         self._uploads: set[Upload] = set()
         self._aside: set[Path] = set()
 
-    # -- what the queue asks -------------------------------------------------------------------
-
     async def missing_inputs(self, job: Job) -> list[str]:
         """Names of the inputs that the job still waits for.
 
@@ -113,8 +103,6 @@ class JobFiles:
         for job_id in self._missing.keys() - queue:
             del self._missing[job_id]
 
-    # -- what terminals ask --------------------------------------------------------------------
-
     async def files(self, job: Job) -> FileList:
         """The inputs and outputs of a job that are at the core."""
         views, whole = await asyncio.to_thread(self._views, job)
@@ -134,17 +122,20 @@ class JobFiles:
         Raises
         ------
         ServiceError
-            404: no input of the job; 409: the job waits for none any more; 413: too large.
+            404: no input of the job; 409: the job waits for none any more, nor does another of
+            the array that has its id; 413: too large.
         """
-        check_waiting(job)
+        if not await sharers(self._store, job):
+            check_waiting(job)
         check_named(job, path)
-        upload = Upload(self, job, path, mode, size or 0)
+        draft = self._folder(job.id) / UPLOADS / uuid.uuid4().hex
+        upload = Upload(self, draft, job, path, mode, size or 0)
         upload.beside = await asyncio.to_thread(self._taken, job, path)
         if self._max_total:
             upload.elsewhere = await self._totals.beside(job)
             if self._over_total(upload):
                 upload.elsewhere = await self._totals.beside(job, fresh=True)
-        self._check_room(upload)
+        self.check_room(upload)
         self._uploads.add(upload)
         return upload
 
@@ -172,8 +163,6 @@ class JobFiles:
     async def open_output(self, job: Job, path: str) -> OpenFile:
         """A file that came home, to read. ServiceError 404 if it is not there."""
         return await self._open(job, OUTPUTS, path)
-
-    # -- inside --------------------------------------------------------------------------------
 
     def _misses(self, job_id: str) -> None:
         """What was known of the job's inputs holds no more."""
@@ -242,7 +231,7 @@ class JobFiles:
         sizes = {name: found.st_size for name, found in walk_files(folder / INPUTS)}
         return sum(size for name, size in sizes.items() if name != path)
 
-    def _check_room(self, upload: Upload) -> None:
+    def check_room(self, upload: Upload) -> None:
         """Refuse what goes beyond ``max_input`` together with what is there and on its way."""
         others = sum(other.reserved for other in self._beside(upload))
         if upload.reserved + upload.beside + others > self.max_input:
@@ -265,125 +254,65 @@ class JobFiles:
         others = self._uploads - {upload}
         return [other for other in others if other.job.id == upload.job.id]
 
-    async def _arrived(self, upload: Upload, draft: Path) -> tuple[FileView, bool]:
+    async def arrived(self, upload: Upload, draft: Path) -> tuple[FileView, bool]:
         """Give an upload its place, if its job still waits; the file, and whether it is new."""
         job = await self._store.get_job(upload.job.id)
         if job is None:
             raise ServiceError("The job was deleted.", code="deleted", status=410)
-        check_waiting(job)
-        folder = self._folder(job.id) / INPUTS
+        others = await sharers(self._store, job)
+        if not others:
+            check_waiting(job)
+        ids = [job.id, *others] if is_waiting(job) else others
         try:
-            view, new = await asyncio.to_thread(_place, draft, folder, upload.path, upload.mode)
-        except OSError as error:
-            raise _explained(error, upload.path) from error
+            view, new = await self._placed(job, ids, upload, draft)
+        except BaseException as error:
+            for each in ids:
+                self._misses(each)
+            if isinstance(error, OSError):
+                raise explained(error, upload.path) from error
+            raise
+        self._changes += 1
+        for each in ids:
+            if each in self._missing:
+                left = (name for name in self._missing[each] if name != upload.path)
+                self._missing[each] = tuple(left)
         for other in self._beside(upload):
             other.beside += view.size
-        self._totals.add(job, view.size)
-        self._changes += 1
-        known = self._missing.get(job.id)
-        if known is not None:
-            self._missing[job.id] = tuple(name for name in known if name != upload.path)
         self._replan()
         return view, new
 
-    def _ended(self, upload: Upload) -> None:
+    async def _placed(
+        self, job: Job, ids: Sequence[str], upload: Upload, draft: Path
+    ) -> tuple[FileView, bool]:
+        """Put a file below the folders of jobs, ``job`` last; what it is, and whether it is new."""
+        folder = self._folder(job.id)
+        link = folder / UPLOADS / uuid.uuid4().hex
+        self._aside.add(link)
+        try:
+            new = await asyncio.to_thread(find_file, folder / INPUTS, upload.path) is None
+            view, inode = await to_end(_prepare, draft, upload.path, upload.mode)
+            self._totals.add(job, inode, view.size)
+            others = {self._folder(each): each for each in ids if each != job.id}
+            if others:
+                linked = await to_end(link_input, draft, others, upload.path, link)
+                live = await self._store.live_tasks(job.id)
+                gone = [each for each in linked if others[each] not in live]
+                await to_end(unlink_input, gone, upload.path)
+            if job.id in ids:
+                await to_end(move_in, draft, folder / INPUTS, upload.path)
+        finally:
+            self._aside.discard(link)
+        return view, new
+
+    def ended(self, upload: Upload) -> None:
+        """An upload is over, whatever came of it."""
         self._uploads.discard(upload)
 
 
-class Upload:
-    """An input on its way in; :meth:`finish` or :meth:`abort` ends it.
-
-    Until it is finished, nothing of it can be seen.
-    """
-
-    def __init__(self, files: JobFiles, job: Job, path: str, mode: int, size: int) -> None:
-        self.job = job
-        self.path = path
-        self.mode = mode
-        self.reserved = size
-        self.beside = 0
-        self.elsewhere = 0
-        self.draft = files._folder(job.id) / UPLOADS / uuid.uuid4().hex
-        self._files = files
-        self._size = 0
-        self._waiting = bytearray()
-        self._file: BinaryIO | None = None
-        self._digest = hashlib.sha256()
-        self._lock = asyncio.Lock()
-        self._over = False
-
-    async def write(self, data: bytes) -> None:
-        """Take in more; returns once there is room for what comes next. ServiceError 413, 507."""
-        self._size += len(data)
-        self.reserved = max(self.reserved, self._size)
-        self._files._check_room(self)
-        self._waiting += data
-        if len(self._waiting) >= BATCH:
-            await self._write_out()
-
-    async def finish(self, digest: bytes | None = None) -> tuple[FileView, bool]:
-        """Put the file into its place: what it is now, and whether it is new there.
-
-        Raises
-        ------
-        ServiceError
-            409: the job waits no more; 422: the SHA-256 ``digest`` is that of other bytes, or the
-            name cannot be a file's; 507: no room.
-        """
-        try:
-            await self._write_out()
-            if digest is not None and digest != self._digest.digest():
-                message = (
-                    f"{self.path}: the SHA-256 of the {self._size} bytes that arrived is not the "
-                    "one in Repr-Digest; send the file again"
-                )
-                raise ServiceError(message, code="digest", status=422, field="Repr-Digest")
-            async with self._lock:
-                self._close()
-                return await self._files._arrived(self, self.draft)
-        finally:
-            await self.abort()
-
-    async def abort(self) -> None:
-        """Drop it; nothing happens once it has ended."""
-        async with self._lock:
-            self._over = True
-            self._waiting.clear()
-            self._files._ended(self)
-            with contextlib.suppress(OSError):
-                self._close()
-            with contextlib.suppress(OSError):
-                self.draft.unlink()
-
-    async def _write_out(self) -> None:
-        async with self._lock:
-            if self._over:
-                raise ServiceError("The upload was broken off.", code="aborted", status=409)
-            data, self._waiting = bytes(self._waiting), bytearray()
-            try:
-                await asyncio.to_thread(self._write, data)
-            except OSError as error:
-                raise _explained(error, self.path) from error
-
-    def _write(self, data: bytes) -> None:
-        if self._file is None:
-            self._file = open_draft(self.draft)
-        self._digest.update(data)
-        self._file.write(data)
-        self._file.flush()
-
-    def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
-def _place(draft: Path, folder: Path, path: str, mode: int) -> tuple[FileView, bool]:
-    new = find_file(folder, path) is None
+def _prepare(draft: Path, path: str, mode: int) -> tuple[FileView, int]:
     # The core itself must be able to read it, to bring it to the node.
     draft.chmod(mode | 0o400)
     found = draft.stat()
-    move_in(draft, folder, path)
     view = FileView(
         path=path,
         kind="input",
@@ -391,7 +320,7 @@ def _place(draft: Path, folder: Path, path: str, mode: int) -> tuple[FileView, b
         mode=found.st_mode & 0o777,
         modified=dt.datetime.fromtimestamp(found.st_mtime, dt.timezone.utc),
     )
-    return view, new
+    return view, found.st_ino
 
 
 def _put_aside(root: Path, path: str, aside: Path) -> bool:
@@ -402,15 +331,6 @@ def _put_aside(root: Path, path: str, aside: Path) -> bool:
 def _open(root: Path, path: str) -> OpenFile:
     descriptor = open_file(root, path)
     return OpenFile(descriptor, os.fstat(descriptor))
-
-
-def _explained(error: OSError, path: str) -> ServiceError:
-    if error.errno in _ROOM_ERRORS:
-        return ServiceError("The core has no room left for files.", code="no_room", status=507)
-    if error.errno in _NAME_ERRORS:
-        message = f"{path[:200]!r} cannot be the name of a file here: {error.strerror}"
-        return ServiceError(message, code="invalid", status=422, field="path")
-    raise error
 
 
 def _shown(size: int) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from typing import Protocol
+
+from skyport_gates.timing import ended
 
 from ..model import Job
 from ..store import Store, Subscription
@@ -93,9 +94,7 @@ class Feed:
 
     async def close(self) -> None:
         """Stop reading."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await ended(self._task)
 
     async def read(self, offset: int) -> AsyncGenerator[bytes, None]:
         """What one follower gets."""

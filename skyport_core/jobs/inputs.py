@@ -51,9 +51,14 @@ def missing_files(folder: Path, job: Job) -> tuple[str, ...]:
     return tuple(name for name in job.spec.inputs if find_file(inputs, name) is None)
 
 
+def is_waiting(job: Job) -> bool:
+    """Whether the inputs of a job can still change."""
+    return job.state is JobState.QUEUED and job.target is JobState.RUNNING
+
+
 def check_waiting(job: Job) -> None:
     """Raise ServiceError 409 once the inputs of a job can change no more."""
-    if job.state is not JobState.QUEUED or job.target is not JobState.RUNNING:
+    if not is_waiting(job):
         message = f"Job {job.id} is {job.state.value}: its inputs can change while it is QUEUED."
         raise ServiceError(message, code="not_queued", status=409)
 

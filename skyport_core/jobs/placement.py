@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 
 from skyport_gates.timing import in_time
 
@@ -133,7 +133,7 @@ class Placer:
         """What the policy says of the open jobs among all that have not ended."""
         nodes, unknown = await self.prospects.nodes(jobs)
         offers = await self._sites.offers()
-        plan = functools.partial(
+        plan = partial(
             self._policy.plan,
             [self.prospects.pending(job) async for job in unhurried(queue)],
             nodes,
@@ -148,17 +148,23 @@ class Placer:
 
     async def _carry_out(self, found: Sorted, timetable: Timetable) -> None:
         queue, places = {job.id: job for job in found.open}, self._places
-        steps: list[Awaitable[None]] = [places.place_on(*take) for take in found.takes]
-        steps += [places.place(queue[each.job_id], each) for each in timetable.placements]
-        steps += [places.fail(job, failure) for job, failure in found.hopeless]
-        steps += [
-            places.fail(queue[each.job_id], Failure("impossible", each.reason, each.hint))
-            for each in timetable.impossible
+        steps: list[Callable[[], Awaitable[None]]] = [
+            *(partial(places.place_on, *take) for take in found.takes),
+            *(partial(places.place, queue[each.job_id], each) for each in timetable.placements),
+            *(partial(places.fail, job, failure) for job, failure in found.hopeless),
+            *(
+                partial(
+                    places.fail,
+                    queue[each.job_id],
+                    Failure("impossible", each.reason, each.hint),
+                )
+                for each in timetable.impossible
+            ),
         ]
         conflict = None
         for step in steps:
             try:
-                await step
+                await step()
             except Conflict as error:
                 conflict = error
         await places.tell(

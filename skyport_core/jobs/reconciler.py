@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 
 from skyport_gates.gate import GateError, PartitionNotFound
+from skyport_gates.timing import ended
 
 from ..model import EventDraft, Failure, Job, JobKind, JobState
 from ..ssh.errors import NodeError, StagingRefused
@@ -159,9 +159,8 @@ class JobReconciler:
             return Step(retry=True)
         finally:
             del self._phases[job.id]
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+            if not task.done():
+                await ended(task)
 
     async def _overdue(self, job: Job) -> Step:
         context = self._context

@@ -12,7 +12,7 @@ from ..confined import walk_files
 from ..model import EventDraft, Eviction, Job
 from ..outputs import INPUTS, MARK, OUTPUTS
 from ..partitions.steps import WOKEN
-from ..ssh.errors import NodeError, NodeUnreachable
+from ..ssh.errors import NodeError, NodeUnreachable, StagingFailed
 from ..ssh.files import total_size
 from .environment import workdir_of
 from .streams import streams_of
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 CLOCK_GRAIN = 0.1
 """Seconds by which a file may seem older than it is."""
+
+LEAST_LOG = 2**16
+"""Bytes of a log that come home although its owner has no room left."""
 
 SLOWEST = 2**20
 """Bytes per second that the way to a node is expected to carry at least."""
@@ -50,24 +53,46 @@ async def bring_home(job: Job, context: JobContext, attachment: Attachment) -> N
     if trouble is not None:
         raise trouble
     await context.write_file(folder / MARK, b"")
+    await context.results.came(job.owner, job.id)
 
 
 async def _bring_outputs(
     job: Job, context: JobContext, attachment: Attachment
 ) -> list[PurePosixPath]:
-    """Copy the named files home; an event says which are not there, if the job ends by that."""
-    found = await attachment.runner.collect(
-        job.spec.outputs,
-        context.outputs(job.id) / OUTPUTS,
-        workdir=workdir_of(job),
-        limit=context.settings.max_output,
-        most=context.settings.max_output_files,
-    )
+    """Copy the named files home; an event says which are not there, if the job ends by that.
+
+    What its owner has no room for stays behind, which changes nothing in how the job ended.
+    """
+    most = context.settings.max_output
+    limit = await context.results.left(job.owner, most)
+    try:
+        found = await attachment.runner.collect(
+            job.spec.outputs,
+            context.outputs(job.id) / OUTPUTS,
+            workdir=workdir_of(job),
+            limit=limit,
+            most=context.settings.max_output_files,
+        )
+    except StagingFailed as error:
+        if limit == most or error.reason != "outputs_too_large":
+            raise
+        await tell_once(job, context, _no_room(job, context))
+        return []
     if found.missing and job.target.final and job.started_at is not None:
         message = f"No file was found for these outputs: {listed(found.missing)}"
         hint = f"Outputs are below the working directory, {workdir_of(job) or 'the home'}."
         await tell_once(job, context, EventDraft(message, "outputs_missing", hint))
     return found.files
+
+
+def _no_room(job: Job, context: JobContext) -> EventDraft:
+    total = context.settings.max_outputs_total / 2**20
+    return EventDraft(
+        f"The results stayed behind: the results of all jobs of {job.owner} may have {total:g} MiB "
+        "together at the core",
+        "outputs_left",
+        "Delete the records of jobs whose results are not needed any more.",
+    )
 
 
 async def _bring_streams(
@@ -78,6 +103,7 @@ async def _bring_streams(
     What stands in the way of that is told and no failure: the log has the same bytes.
     """
     settings, streams = context.settings, streams_of(job)
+    limit = await context.results.left(job.owner, min(settings.max_log, settings.max_output))
     for name in (streams.stdout, streams.stderr):
         if not name:
             continue
@@ -89,7 +115,7 @@ async def _bring_streams(
                 [glob.escape(str(path))],
                 context.outputs(job.id) / OUTPUTS,
                 workdir=workdir_of(job),
-                limit=min(settings.max_log, settings.max_output),
+                limit=limit,
             )
         except NodeError as error:
             if not error.permanent:
@@ -131,7 +157,9 @@ async def tell_lost(job: Job, context: JobContext, attachment: Attachment) -> No
 
 
 async def _bring_log(job: Job, context: JobContext, attachment: Attachment, stream: str) -> None:
-    target, limit = context.outputs(job.id) / f"{stream}.log", context.settings.max_log
+    target = context.outputs(job.id) / f"{stream}.log"
+    limit = await context.results.left(job.owner, context.settings.max_log)
+    limit = max(limit, min(LEAST_LOG, context.settings.max_log))
     size = await attachment.runner.fetch_log(stream, target, limit)
     if not size and stream == "stderr":
         await asyncio.to_thread(target.unlink, missing_ok=True)

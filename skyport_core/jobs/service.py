@@ -20,6 +20,7 @@ from .admission import Admission, check_array
 from .attachment import Place
 from .context import JobContext
 from .evicting import ON_NODE
+from .flavor import check_flavor
 from .patching import patched
 from .reconciler import JobReconciler
 from .records import Records
@@ -97,6 +98,7 @@ class Jobs:
         counted = 0
         try:
             await self._admission.check(owner, request, by)
+            await check_flavor(request, self._context.sites, self._context.settings)
             check_array(request)
             counted = await self._admission.count(owner, request, by)
         except ServiceError:

@@ -91,10 +91,19 @@ class LiveJobs:
 
 
 class _Measured(NamedTuple):
-    """Bytes of inputs by job, and when they were measured."""
+    """The inputs of an owner's jobs, and when they were measured.
+
+    Attributes
+    ----------
+    files
+        Bytes by file; jobs of an array may share one.
+    held
+        The files of each job.
+    """
 
     since: float
-    sizes: dict[str, int]
+    files: dict[int, int]
+    held: dict[str, set[int]]
 
 
 class InputTotals:
@@ -116,28 +125,31 @@ class InputTotals:
         """
         now = self._clock()
         known = self._known.get(job.owner)
-        if known is None or now - known.since > (REST * len(known.sizes) if fresh else FRESH):
-            old = [each for each, (since, _) in self._known.items() if now - since > FRESH]
+        if known is None or now - known.since > (REST * len(known.held) if fresh else FRESH):
+            old = [each for each, (since, *_) in self._known.items() if now - since > FRESH]
             for each in old:
                 self._known.pop(each, None)
             ids = await self._store.live_with_inputs(job.owner)
-            sizes = await asyncio.to_thread(self._measure, ids)
-            known = self._known[job.owner] = _Measured(self._clock(), sizes)
-        return sum(size for each, size in known.sizes.items() if each != job.id)
+            files, held = await asyncio.to_thread(self._measure, ids)
+            known = self._known[job.owner] = _Measured(self._clock(), files, held)
+        own = sum(known.files[each] for each in known.held.get(job.id, ()))
+        return sum(known.files.values()) - own
 
-    def add(self, job: Job, size: int) -> None:
-        """Count an input that has arrived."""
+    def add(self, job: Job, file: int, size: int) -> None:
+        """Count an input that has arrived: its inode, which no other has, and its bytes."""
         if job.owner in self._known:
-            sizes = self._known[job.owner].sizes
-            sizes[job.id] = sizes.get(job.id, 0) + size
+            known = self._known[job.owner]
+            known.files[file] = size
+            known.held.setdefault(job.id, set()).add(file)
 
-    def _measure(self, ids: list[str]) -> dict[str, int]:
-        return {
-            each: sum(
-                found.st_size for _, found in walk_files(output_folder(self._home, each) / INPUTS)
-            )
-            for each in ids
-        }
+    def _measure(self, ids: list[str]) -> tuple[dict[int, int], dict[str, set[int]]]:
+        files: dict[int, int] = {}
+        held = {}
+        for each in ids:
+            found = [status for _, status in walk_files(output_folder(self._home, each) / INPUTS)]
+            files.update((status.st_ino, status.st_size) for status in found)
+            held[each] = {status.st_ino for status in found}
+        return files, held
 
 
 class EarlyDeletions:

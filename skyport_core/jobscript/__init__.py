@@ -1,6 +1,6 @@
 """Job scripts: what their ``#SWM`` and ``#SBATCH`` lines ask for."""
 
-from .completion import Completed, complete, input_names, understand
+from .completion import Completed, input_names, understand
 from .errors import ScriptError
 from .reading import Directives, read
 
@@ -8,7 +8,6 @@ __all__ = [
     "Completed",
     "Directives",
     "ScriptError",
-    "complete",
     "input_names",
     "read",
     "understand",

@@ -54,11 +54,6 @@ class Completed(Generic[Request]):
         return next((self.origins[each] for each in prefixes if each in self.origins), None)
 
 
-def complete(request: Request, *, peer: str | None, sites: Collection[str] = ()) -> Request:
-    """As :func:`understand`, without what else is told."""
-    return understand(request, peer=peer, sites=sites).request
-
-
 def understand(
     request: Request,
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -103,7 +104,10 @@ def checked(name: str, value: object, directive: Directive) -> Any:
         first = error.errors(include_url=False)[0]
         at_fault = first["input"]
         text = at_fault if isinstance(at_fault, str) and at_fault in directive.value else None
-        raise directive.error(ALLOWED.get(name) or worded(first["msg"]), text) from None
+        told = first["type"] == "value_error"
+        message = worded(first["msg"]) if told else ALLOWED.get(name) or worded(first["msg"])
+        # Such a sentence names by itself what it is about.
+        raise directive.error(message, text if message.startswith("must") else "") from None
 
 
 @cache
@@ -113,9 +117,19 @@ def _adapter(name: str) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
+def without_field(message: str, field: str) -> str:
+    """What the core says of a field, behind another name of it: ``VALUE must …``."""
+    said = message.removeprefix(field).lstrip(": ")
+    return re.sub(r"^\((.+?)\): ", r"\1: ", said).replace(": must ", " must ", 1)
+
+
 def worded(message: str) -> str:
-    """Pydantic's message as the end of a sentence that begins with the value."""
-    message = message.removeprefix("Value error, ")
+    """Pydantic's message as the end of a sentence that begins with the value.
+
+    What one of our own models says stays as it is.
+    """
+    if message.startswith("Value error, "):
+        return message.removeprefix("Value error, ")
     for noun in ("Input", "String", "Tuple", "Dictionary", "Value"):
         message = message.removeprefix(f"{noun} should ")
     return message if message.startswith("must") else f"must {message}"

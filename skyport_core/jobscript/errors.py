@@ -22,9 +22,6 @@ class ScriptError(ValueError):
     def __init__(self, message: str, line: int | None = None, directive: str = "") -> None:
         place = f"line {line}: " if line is not None else ""
         super().__init__(f"{place}{directive + ': ' if directive else ''}{message}")
-        self.message = message
-        self.line = line
-        self.directive = directive
 
 
 def shown(text: str) -> str:

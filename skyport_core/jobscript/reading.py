@@ -10,7 +10,7 @@ from typing import Any
 from . import sbatch, swm
 from .draft import Directive, Draft
 from .ports import Port
-from .source import Dialect, directives, source
+from .source import directives, source
 
 _DICTS = ("variables", "labels")
 
@@ -23,8 +23,6 @@ class Directives:
     ----------
     script
         The text as it can be run: with LF at the end of its lines.
-    dialects
-        Which dialects it uses.
     fields
         Fields of a :class:`~skyport_core.model.JobSpec`, without those that need more than the
         script to be known: inputs, forwards and the site of a Slurm partition.
@@ -44,7 +42,6 @@ class Directives:
     """
 
     script: str
-    dialects: frozenset[Dialect] = frozenset()
     fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -67,21 +64,21 @@ def read(text: str) -> Directives:
     """
     script = source(text)
     ours, slurm, tasks = Draft(), Draft(), sbatch.Tasks()
-    dialects: set[Dialect] = set()
+    for_slurm = False
     for line in directives(script):
-        dialects.add(line.dialect)
         if line.dialect == "#SWM":
             swm.read_line(line, ours)
         else:
+            for_slurm = True
             sbatch.read_line(line, slurm, tasks)
-    if "#SBATCH" in dialects:
+    if for_slurm:
         sbatch.finish(slurm, tasks)
     if "stderr" in ours.fields:
         slurm.drop("merge_output")
-    return _merged(script, frozenset(dialects), ours, slurm)
+    return _merged(script, ours, slurm)
 
 
-def _merged(script: str, dialects: frozenset[Dialect], ours: Draft, slurm: Draft) -> Directives:
+def _merged(script: str, ours: Draft, slurm: Draft) -> Directives:
     fields = {**slurm.fields, **ours.fields}
     for name in _DICTS:
         if name in fields:
@@ -89,11 +86,11 @@ def _merged(script: str, dialects: frozenset[Dialect], ours: Draft, slurm: Draft
     origins = {**slurm.origins, **ours.origins}
     if ours.inputs:
         origins["inputs"] = ours.inputs[0][0]
+        origins |= {f"inputs.{number}": each for number, (each, _) in enumerate(ours.inputs)}
     if ours.out:
         origins["forwards"] = ours.out[0][0]
     return Directives(
         script=script,
-        dialects=dialects,
         fields=MappingProxyType(fields),
         inputs=tuple(path for _, path in ours.inputs),
         outputs=fields.get("outputs", ()),

@@ -28,14 +28,15 @@ def words(text: str) -> list[str]:
 
 def integer(text: str) -> int:
     """A whole number."""
-    if not re.fullmatch(r"[0-9]{1,10}", text):
+    # Of any size: what is allowed depends on the field, which says so.
+    if not re.fullmatch(r"-?[0-9]{1,40}", text):
         raise ValueError("must be a whole number")
     return int(text)
 
 
 def number(text: str) -> float:
     """A number with or without a fraction."""
-    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", text):
+    if not re.fullmatch(r"-?[0-9]{1,40}(\.[0-9]{1,6})?", text):
         raise ValueError("must be a number")
     return float(text)
 
@@ -68,13 +69,13 @@ def choice(text: str, allowed: Sequence[str]) -> str:
 
 
 def walltime(text: str) -> int:
-    """Seconds of ``3600``, ``90m``, ``2h``, ``45:00``, ``12:00:00`` or ``1-12:00:00``."""
+    """Seconds of ``3600``, ``90m``, ``1.5h``, ``45:00``, ``12:00:00`` or ``1-12[:00:00]``."""
     span = _SPAN.fullmatch(text)
     if span:
         return math.ceil(float(span[1]) * _SECONDS[span[2]])
     seconds = clock(text, alone=1)
     if seconds is None:
-        raise ValueError("must be seconds, 90m, 2h, 1d, MM:SS, HH:MM:SS or D-HH:MM:SS")
+        raise ValueError("must be seconds, 90m, 2h, 1.5d, 1w, MM:SS, HH:MM:SS or D-HH[:MM:SS]")
     return seconds
 
 

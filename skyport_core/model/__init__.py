@@ -16,6 +16,7 @@ from .partition import PartitionRecord
 from .resources import Resources
 from .spec import (
     IMAGE,
+    MAX_ENTRIES,
     MAX_NODES,
     Condition,
     Dependency,
@@ -47,6 +48,7 @@ __all__ = [
     "CORE_NETWORK",
     "FINAL_STATES",
     "IMAGE",
+    "MAX_ENTRIES",
     "MAX_NODES",
     "MAX_TASKS",
     "NODE_NETWORK",

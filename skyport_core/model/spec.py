@@ -32,6 +32,9 @@ JobId = Annotated[
 MAX_NODES = 1000
 """Nodes that one job may ask for."""
 
+MAX_ENTRIES = 1024
+"""Entries that a submission may have in a table; what was stored earlier may have more."""
+
 
 def _relative(value: str) -> str:
     parts = value.split("/")
@@ -57,8 +60,8 @@ OutputPattern = Annotated[
 """A file or pattern below the working directory; who submits it is told of what leads elsewhere."""
 
 IMAGE = re.compile(
-    r"([~./]*/\S.*"
-    r"|[a-z][a-z-]*:/\S+"
+    r"([~./]*/[^\x00-\x20\x7f][^\x00-\x1f\x7f]*"
+    r"|[a-z][a-z-]*:/[^\x00-\x20\x7f]+"
     r"|(\[[0-9A-Fa-f:.]+\](:[0-9]+)?/)?[A-Za-z0-9_][A-Za-z0-9_./-]*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_./-]*){0,2}(@[A-Za-z0-9_]+:[0-9a-f]+)?)",
     re.ASCII,
@@ -178,7 +181,9 @@ class JobSpec(BaseModel):
         ),
     )
     labels: dict[Name, Label] = Field(
-        default_factory=dict, description="Labels that the node must carry."
+        default_factory=dict,
+        description="Labels that the node must carry.",
+        json_schema_extra={"maxProperties": MAX_ENTRIES},
     )
     cpus: float | None = Field(
         None, gt=0, le=100_000, description="Cores; null: the core's default."
@@ -243,6 +248,7 @@ class JobSpec(BaseModel):
     forwards: dict[Slug, HostPort] = Field(
         default_factory=dict,
         description="Services near the core that the job reaches on its node: name to host:port.",
+        json_schema_extra={"maxProperties": MAX_ENTRIES},
     )
     forward_ports: dict[Slug, Annotated[int, Field(ge=1, le=65535)]] = Field(
         default_factory=dict,

@@ -91,8 +91,6 @@ class Steps:
         self._interrupt_job = interrupt_job
         self.log = log
 
-    # -- making it ------------------------------------------------------------------------------
-
     async def create(self, record: PartitionRecord) -> Again:
         """REQUESTED: have the site accept it."""
         request = await self._request(record)
@@ -155,8 +153,6 @@ class Steps:
         if seen.status is PartitionStatus.CREATING:
             return SOON
         return await self._failed(record, seen)
-
-    # -- its sleep ------------------------------------------------------------------------------
 
     async def sleep(self, record: PartitionRecord) -> Again:
         """Towards SUSPENDED from wherever it is; then watch over its sleep."""
@@ -245,8 +241,6 @@ class Steps:
                 record, state=PartitionState.CREATING, reason=WOKEN, error=""
             )
         return SOON
-
-    # -- its end --------------------------------------------------------------------------------
 
     async def delete(self, record: PartitionRecord, *, ask: bool) -> Again | None:
         """Ask for removal until a look shows it gone; a record never says so on hope.
@@ -353,8 +347,6 @@ class Steps:
             path = output_folder(self._home, record.job_id) / "boot.log"
             await write_private(path, text.encode(errors="replace"))
         return text
-
-    # -- looking --------------------------------------------------------------------------------
 
     def _gate(self, record: PartitionRecord) -> Gate:
         return self._sites.gates[record.site]

@@ -198,7 +198,11 @@ def read_request(pem: str) -> PublicKey:
         request = x509.load_pem_x509_csr(pem.encode())
         proved, key = request.is_signature_valid, request.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise CertificateError(f"This is no signing request (PKCS#10 in PEM): {error}") from error
+        message = (
+            "This is no signing request: it must be PKCS#10 in PEM, which begins with "
+            "-----BEGIN CERTIFICATE REQUEST-----."
+        )
+        raise CertificateError(message) from error
     if not proved:
         raise CertificateError("The request is not signed by the key that it names.")
     return accepted_key(key)

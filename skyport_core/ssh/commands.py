@@ -12,6 +12,7 @@ import asyncssh
 
 from skyport_gates.timing import in_time
 
+from .channels import opened
 from .errors import CommandFailed, NodeUnreachable, ShellRefused
 
 if TYPE_CHECKING:
@@ -55,6 +56,18 @@ class Commands:
         NodeUnreachable, ShellRefused, CommandFailed
             As :meth:`NodeConnection.run <skyport_core.ssh.connection.NodeConnection.run>` tells.
         """
+        try:
+            return await in_time(
+                self._in_turn(text, data, deadline), max(deadline - time.monotonic(), 0.01)
+            )
+        except asyncio.TimeoutError as error:
+            raise self._connection.last_error or CommandFailed(
+                f"A command on {self._connection} did not end in time.",
+                reason="command_timeout",
+                hint="The node may be overloaded or its home folder may hang.",
+            ) from error
+
+    async def _in_turn(self, text: str, data: bytes, deadline: float) -> Completed:
         async with self._sessions:
             completed = await self._execute(text, data, deadline)
             if completed.exit_status == 0:
@@ -69,13 +82,7 @@ class Commands:
             left = deadline - time.monotonic()
             connection = await self._connection.ready(max(left, 0.0))
             try:
-                return await self._converse(connection, text, data, left)
-            except asyncio.TimeoutError as error:
-                raise CommandFailed(
-                    f"A command on {self._connection} did not end in time.",
-                    reason="command_timeout",
-                    hint="The node may be overloaded or its home folder may hang.",
-                ) from error
+                return await self._converse(connection, text, data)
             except asyncssh.ChannelOpenError as error:
                 if connection.is_closed():
                     raise NodeUnreachable(
@@ -95,21 +102,16 @@ class Commands:
                 ) from error
 
     async def _converse(
-        self, connection: asyncssh.SSHClientConnection, text: str, data: bytes, timeout: float
+        self, connection: asyncssh.SSHClientConnection, text: str, data: bytes
     ) -> Completed:
-        process: asyncssh.SSHClientProcess[bytes] = await connection.create_process(
-            text, encoding=None, window=WINDOW
-        )
+        opening = connection.create_process(text, encoding=None, window=WINDOW)
+        process: asyncssh.SSHClientProcess[bytes] = await opened(opening, None, end)
         try:
-            stdout, stderr = await in_time(self._talk(process, data), max(timeout, 0.01))
+            stdout, stderr = await self._talk(process, data)
         except BaseException:
-            # sshd leaves a command without terminal alone when its channel is closed, and passes
-            # signals on for ordinary users only.
-            if not connection.is_closed():
-                process.terminate()
+            end(process)
             raise
-        finally:
-            process.close()
+        process.close()
         if process.returncode is None:
             raise NodeUnreachable(
                 f"The SSH connection to {self._connection} broke during a command."
@@ -151,3 +153,12 @@ class Commands:
             f"The login {self._connection} runs no commands; it says: {said or 'nothing'}",
             hint="The account needs a usable login shell on the node.",
         )
+
+
+def end(process: asyncssh.SSHClientProcess[bytes]) -> None:
+    """End a program whose result nobody wants any more."""
+    # sshd leaves a command without terminal alone when its channel is closed, and passes signals
+    # on for ordinary users only.
+    with contextlib.suppress(OSError, asyncssh.Error):
+        process.terminate()
+    process.close()

@@ -15,8 +15,9 @@ from typing import Any
 import asyncssh
 
 from skyport_gates.gate import Node
-from skyport_gates.timing import in_time
+from skyport_gates.timing import ended, in_time
 
+from .channels import opened
 from .commands import Commands, Completed
 from .dial import ConnectionSettings, Dialled, dial
 from .errors import NodeError, NodeUnreachable, StagingFailed
@@ -81,8 +82,6 @@ class NodeConnection:
     def __str__(self) -> str:
         return f"{self.username}@{self.site}/{self.node.name}"
 
-    # -- who wants it -------------------------------------------------------------------------
-
     def keep(self) -> None:
         """Hold the connection open, and reopen it whenever it is lost, until :meth:`unkeep`."""
         self._holds += 1
@@ -115,8 +114,6 @@ class NodeConnection:
             self._wake.set()
             if self._link is not None:
                 self._link.abort()
-
-    # -- using it -----------------------------------------------------------------------------
 
     async def ready(self, timeout: float) -> asyncssh.SSHClientConnection:
         """Wait until the connection is up.
@@ -225,20 +222,16 @@ class NodeConnection:
         """Close for good and wait until nothing of it is left."""
         self.state = ConnectionState.CLOSED
         await self.watcher.close()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
         self._fail_waiters(NodeUnreachable(f"The connection to {self} was closed by the core."))
-
-    # -- sharing it -----------------------------------------------------------------------------
 
     async def _sftp_client(self, timeout: float) -> asyncssh.SFTPClient:
         async with self._sftp_lock:
             connection = await self.ready(timeout)
             if self._sftp is None:
                 try:
-                    self._sftp = await connection.start_sftp_client()
+                    opening = connection.start_sftp_client()
+                    self._sftp = await opened(opening, timeout, asyncssh.SFTPClient.exit)
                 except (asyncssh.ChannelOpenError, asyncssh.SFTPError) as error:
                     if connection.is_closed():
                         raise NodeUnreachable(f"The SSH connection to {self} broke.") from error
@@ -263,8 +256,6 @@ class NodeConnection:
         finally:
             self._busy -= 1
             self._last_used = time.monotonic()
-
-    # -- staying connected --------------------------------------------------------------------
 
     def _start(self) -> None:
         if self._task is None and self.state is not ConnectionState.CLOSED:

@@ -45,16 +45,22 @@ async def upload(sftp: asyncssh.SFTPClient, files: Iterable[Upload]) -> None:
     ------
     asyncssh.SFTPError
         As the node told it; see :func:`explained` for its meaning.
+    asyncio.TimeoutError
+        The node does not answer.
     """
     await asyncio.gather(*(_write(sftp, file) for file in files))
 
 
 async def _write(sftp: asyncssh.SFTPClient, file: Upload) -> None:
     attributes = asyncssh.SFTPAttrs(permissions=file.mode)
-    async with sftp.open(file.path, "wb", attributes) as target:
-        await target.write(file.data)
+    target = await soon(sftp.open(file.path, "wb", attributes))
+    try:
+        for start in range(0, len(file.data), READ_SIZE):
+            await soon(target.write(file.data[start : start + READ_SIZE]))
         # Overwriting leaves the old permissions, which may be wider.
-        await target.chmod(file.mode)
+        await soon(target.chmod(file.mode))
+    finally:
+        await soon(target.close())
 
 
 async def read(sftp: asyncssh.SFTPClient, path: str, offset: int, limit: int | None) -> bytes:

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import asyncssh
-from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 from . import files, logs, outputs
+from .channels import answers
 from .connection import NodeConnection
-from .errors import CommandFailed, ForwardRefused, NodeUnreachable, StagingFailed, StagingRefused
+from .errors import CommandFailed, StagingFailed, StagingRefused
 from .leftovers import Leftovers, leftovers
 from .program import CARRIED, COMMAND, CONTAINER, LAUNCH, PROGRAM
 from .runspec import RunSpec, below_home, describe
 
-__all__ = ["RunSpec", "Runner", "RunnerStatus", "forward_refused"]
+__all__ = ["RunSpec", "Runner", "RunnerStatus"]
 
 TIMEOUT = 30.0
 """Seconds that an operation on the node may take, connecting included."""
@@ -90,22 +90,12 @@ class Runner:
 
         Raises
         ------
+        CommandFailed
+            The node did not tell in time.
         ForwardRefused
             The node's sshd does not forward ports.
         """
-        connection = await self.connection.ready(TIMEOUT)
-        try:
-            channel, _ = await connection.create_connection(
-                asyncssh.SSHTCPSession[bytes], host, port
-            )
-        except asyncssh.ChannelOpenError as error:
-            if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
-                raise forward_refused(self.connection) from error
-            if connection.is_closed():
-                raise NodeUnreachable(f"The SSH connection to {self.connection} broke.") from error
-            return True
-        channel.abort()
-        return False
+        return not await answers(self.connection, host, port, TIMEOUT)
 
     async def stage(self, spec: RunSpec) -> None:
         """Bring the runner program, the job's description and its files to the node.
@@ -138,9 +128,9 @@ class Runner:
         parents = {str(PurePosixPath(path).parent) for path, _, _ in spec.files} - {"."}
         async with self._sftp(sum(len(upload.data) for upload in uploads)) as sftp:
             for parent in sorted(parents):
-                await sftp.makedirs(f"{folder}/{parent}", exist_ok=True)
+                await files.soon(sftp.makedirs(f"{folder}/{parent}", exist_ok=True))
             await files.upload(sftp, uploads)
-            await sftp.posix_rename(f"{own}/job.sh.new", f"{own}/job.sh")
+            await files.soon(sftp.posix_rename(f"{own}/job.sh.new", f"{own}/job.sh"))
 
     async def start(self) -> RunnerStatus:
         """Start the staged job unless it was started or stopped before.
@@ -362,14 +352,6 @@ class Runner:
         done = await self.connection.run(line, input=PROGRAM.encode(), timeout=TIMEOUT)
         if NO_ROOM.search(done.stderr.decode(errors="replace")):
             raise files.disk_full(str(self.connection))
-
-
-def forward_refused(connection: NodeConnection) -> ForwardRefused:
-    """The error for a node whose sshd forwards no ports."""
-    return ForwardRefused(
-        f"The sshd of {connection} refuses to forward ports.",
-        hint="Its sshd_config needs AllowTcpForwarding yes.",
-    )
 
 
 def _parse(answer: str) -> RunnerStatus | None:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_REQUEST_PTY_FAILED
 
+from .channels import forward_refused, opened
+from .commands import end
 from .connection import NodeConnection
 from .errors import CommandFailed, NodeUnreachable
 from .pool import ConnectionPool
-from .runner import forward_refused
 
 if TYPE_CHECKING:
     from asyncssh.channel import SSHChannel
 
 TIMEOUT = 15.0
-"""Seconds to reach the node."""
+"""Seconds to reach the node and to open something there."""
 
 PART = 64 * 2**10
 """Bytes read at once."""
@@ -236,17 +238,20 @@ class _Full(Exception):
 async def _start(
     connection: NodeConnection, line: str, terminal: Terminal | None
 ) -> asyncssh.SSHClientProcess[bytes]:
+    deadline = time.monotonic() + TIMEOUT
     link = await connection.ready(TIMEOUT)
+    screen: dict[str, Any] = {}
+    if terminal is not None:
+        screen = {"term_type": terminal.kind, "term_size": (terminal.columns, terminal.rows)}
+    opening = link.create_process(line, encoding=None, window=WINDOW, **screen)
     try:
-        if terminal is None:
-            return await link.create_process(line, encoding=None, window=WINDOW)
-        return await link.create_process(
-            line,
-            encoding=None,
-            window=WINDOW,
-            term_type=terminal.kind,
-            term_size=(terminal.columns, terminal.rows),
-        )
+        return await opened(opening, deadline - time.monotonic(), end)
+    except asyncio.TimeoutError as error:
+        raise CommandFailed(
+            f"{connection} did not open a session in time.",
+            reason="command_timeout",
+            hint="The node may be overloaded.",
+        ) from error
     except asyncssh.ChannelOpenError as error:
         if link.is_closed():
             raise NodeUnreachable(f"The SSH connection to {connection} broke.") from error
@@ -266,12 +271,10 @@ class PortStream:
 
     def __init__(
         self,
-        connection: NodeConnection,
         reader: asyncssh.SSHReader[bytes],
         writer: asyncssh.SSHWriter[bytes],
         release: Callable[[], None],
     ) -> None:
-        self._connection = connection
         self._reader = reader
         self._writer = writer
         self._release = release
@@ -320,12 +323,18 @@ async def dial_port(connection: NodeConnection, hosts: Sequence[str], port: int)
     ForwardRefused
         The node's sshd does not forward ports.
     ConnectionRefusedError
-        Nothing answers.
+        Nothing answers, or not in time.
     """
+    deadline = time.monotonic() + TIMEOUT
     link = await connection.ready(TIMEOUT)
-    for host in hosts:
+    for number, host in enumerate(hosts):
+        # What drops packets shall leave time for the next.
+        share = (deadline - time.monotonic()) / (len(hosts) - number)
+        opening = link.open_connection(host, port, encoding=None, window=WINDOW)
         try:
-            reader, writer = await link.open_connection(host, port, encoding=None, window=WINDOW)
+            reader, writer = await opened(opening, share, lambda pair: pair[1].channel.abort())
+        except asyncio.TimeoutError:
+            continue
         except asyncssh.ChannelOpenError as error:
             if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
                 raise forward_refused(connection) from error
@@ -333,5 +342,5 @@ async def dial_port(connection: NodeConnection, hosts: Sequence[str], port: int)
                 raise NodeUnreachable(f"The SSH connection to {connection} broke.") from error
         else:
             connection.keep()
-            return PortStream(connection, reader, writer, connection.unkeep)
+            return PortStream(reader, writer, connection.unkeep)
     raise ConnectionRefusedError(port)

@@ -13,7 +13,7 @@ from contextlib import suppress
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FAILED
 
-from skyport_gates.timing import in_time
+from skyport_gates.timing import ended, in_time
 
 from .connection import NodeConnection
 from .errors import AddressInUse, ForwardRefused, NodeError, NodeUnreachable
@@ -269,10 +269,7 @@ class OutTunnel:
 
     async def _stop_renewal(self) -> None:
         renewal, self._renewal = self._renewal, None
-        if renewal is not None:
-            renewal.cancel()
-            with suppress(asyncio.CancelledError):
-                await renewal
+        await ended(renewal)
 
     def _lost(self) -> None:
         self.up.clear()

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncssh
+
+from skyport_gates.timing import ended
 
 from .errors import NodeError
 from .program import COMMAND, PROGRAM
@@ -89,10 +90,7 @@ class Watcher:
         """Stop listening; subscribers hear nothing more."""
         self._subscribers.clear()
         self._notice_subscribers.clear()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await ended(self._task)
 
     async def _watch(self) -> None:
         delay = RETRY_FIRST

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ..model import Job, array_tasks, next_number, preferred_number, task_id
+from ..model import Job, array_tasks, preferred_number, task_id
 from .errors import Different
 from .intake import Draft, insert_drafts
+from .numbers import free_numbers
 from .tables import events, job_ids, job_secrets, jobs
 
 Item = TypeVar("Item")
@@ -81,7 +82,11 @@ def insert_array(connection: sa.Connection, draft: ArrayDraft) -> Job | None:
         return None
     if known:
         raise Different("The id of a job of this array belongs to another job; use a new one.")
-    tasks = _numbered(connection, draft.tasks)
+    numbers = free_numbers(connection, [task.number for task in draft.tasks])
+    tasks = [
+        task if number == task.number else dataclasses.replace(task, number=number)
+        for task, number in zip(draft.tasks, numbers, strict=True)
+    ]
     job = dataclasses.replace(first.job, number=tasks[0].number)
     insert_drafts(connection, [dataclasses.replace(first, job=job)])
     if len(tasks) > 1:
@@ -92,20 +97,6 @@ def insert_array(connection: sa.Connection, draft: ArrayDraft) -> Job | None:
 def _known(connection: sa.Connection, ids: Sequence[str]) -> set[str]:
     query = sa.select(job_ids.c.id).where(job_ids.c.id.in_(sa.bindparam("ids", expanding=True)))
     return {each for some in _slices(ids) for each in connection.scalars(query, {"ids": some})}
-
-
-def _numbered(connection: sa.Connection, tasks: Sequence[Task]) -> list[Task]:
-    """The tasks with numbers that no live job has."""
-    query = sa.select(jobs.c.live_number).where(jobs.c.live_number > 0)
-    taken = set(connection.scalars(query))
-    numbered = []
-    for task in tasks:
-        number = task.number
-        while number in taken:
-            number = next_number(number)
-        taken.add(number)
-        numbered.append(task if number == task.number else dataclasses.replace(task, number=number))
-    return numbered
 
 
 def _insert_others(connection: sa.Connection, array_id: str, tasks: Sequence[Task]) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..model import FINAL_STATES, PROGRESS, EventDraft, JobState
+from ..model import PROGRESS, EventDraft, JobState
 from .base import Part, uninterrupted
 from .jobs import CANCELLING
+from .rows import FINAL
 from .tables import events, job_secrets, jobs
 
 UNPLACED = EventDraft("Cancelled before it was placed", reason="cancelled")
 
-_FINAL = [state.value for state in FINAL_STATES]
 _QUEUED, _CANCELLED = JobState.QUEUED.value, JobState.CANCELLED.value
 
 
@@ -69,10 +69,10 @@ def _cancel(
     rows = connection.execute(query.order_by(jobs.c.id).with_for_update()).all()
     if not rows:
         return None
-    undecided = [row for row in rows if row.state not in _FINAL and row.target not in _FINAL]
+    undecided = [row for row in rows if row.state not in FINAL and row.target not in FINAL]
     ended = [row.id for row in undecided if row.state == _QUEUED]
     ending = [row.id for row in undecided if row.state != _QUEUED]
-    open_ = (*its_own, jobs.c.state.not_in(_FINAL), jobs.c.target.not_in(_FINAL))
+    open_ = (*its_own, jobs.c.state.not_in(FINAL), jobs.c.target.not_in(FINAL))
     counted = {"version": jobs.c.version + 1, "event_seq": jobs.c.event_seq + 1}
     # Those that wait first: they would take the places of those that are stopped.
     if ended:
@@ -81,8 +81,9 @@ def _cancel(
         _tell(connection, waiting, UNPLACED, now, {"state": _CANCELLED, "progress": progress})
         end = {"state": _CANCELLED, "state_since": now, "ended_at": now, "live_number": None}
         end |= {"target": _CANCELLED, "progress": progress}
+        end |= {"held": False, "wait_reason": "", "position": None}
         connection.execute(sa.update(jobs).where(*waiting).values(**counted, **end))
-        gone = sa.select(jobs.c.id).where(*its_own, jobs.c.state.in_(_FINAL))
+        gone = sa.select(jobs.c.id).where(*its_own, jobs.c.state.in_(FINAL))
         connection.execute(sa.delete(job_secrets).where(job_secrets.c.job_id.in_(gone)))
     if ending:
         _tell(connection, open_, CANCELLING, now, {})

@@ -15,7 +15,6 @@ from .base import Part, uninterrupted, utcnow
 from .errors import StoreError
 from .tables import certificates, identities, meta, refusals
 
-CORE_ID = "core_id"
 STANDING = "standing"
 """Has another value after each change of what decides whether certificates are accepted."""
 
@@ -52,19 +51,6 @@ class Standing:
 
 class Certificates(Part):
     """Certificates by serial number, and names by UUID."""
-
-    @uninterrupted
-    async def core_id(self) -> str:
-        """Identity of the core that owns the database, made at the first call."""
-        fresh = {"key": CORE_ID, "value": uuid.uuid4().hex}
-        query = sa.select(meta.c.value).where(meta.c.key == CORE_ID)
-        async with self._database.read() as connection:
-            known = await connection.scalar(query)
-        if known is None:
-            async with self._database.write() as connection:
-                await self._database.insert_new(connection, meta, ["key"], fresh)
-                known = await connection.scalar(query)
-        return str(known)
 
     @uninterrupted
     async def add_certificate(self, record: CertificateRecord, most: int | None = None) -> None:

@@ -233,7 +233,8 @@ def _set_up(engine: sa.Engine) -> None:
         # Transactions begin where _begin says, not where the driver guesses.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous=NORMAL")
+        # What was answered survives a loss of power too, such as a revocation.
+        cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA journal_mode")
         if cursor.fetchone() != ("wal",):

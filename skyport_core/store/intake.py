@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..model import PROGRESS, EventDraft, Job, next_number
+from ..model import PROGRESS, EventDraft, Job
 from .database import Database
 from .errors import Different, Tombstoned
+from .numbers import free_numbers
 from .records import Mark
 from .rows import Values, event_values, job_of, new_job_values
 from .tables import events, job_ids, job_scripts, job_secrets, jobs
@@ -155,9 +156,6 @@ def _settle(future: asyncio.Future[Outcome], outcome: Outcome | Exception) -> No
 
 
 _KNOWN = sa.select(job_ids.c.id).where(job_ids.c.id.in_(sa.bindparam("ids", expanding=True)))
-_TAKEN = sa.select(jobs.c.live_number).where(
-    jobs.c.live_number.in_(sa.bindparam("numbers", expanding=True))
-)
 _INSERTS = {table: sa.insert(table) for table in (job_ids, jobs, events, job_secrets, job_scripts)}
 
 
@@ -171,26 +169,13 @@ def _insert_new(connection: sa.Connection, drafts: Sequence[Draft]) -> dict[str,
             new.setdefault(draft.job.id, draft)
     if not new:
         return {}
-    made = _numbered(connection, list(new.values()))
+    numbers = free_numbers(connection, [draft.job.number for draft in new.values()])
+    made = [
+        dataclasses.replace(draft, job=dataclasses.replace(draft.job, number=number))
+        for draft, number in zip(new.values(), numbers, strict=True)
+    ]
     insert_drafts(connection, made)
     return {draft.job.id: draft.job for draft in made}
-
-
-def _numbered(connection: sa.Connection, drafts: Sequence[Draft]) -> list[Draft]:
-    """The drafts with numbers that no live job has."""
-    wanted = [draft.job.number for draft in drafts]
-    taken = set(connection.scalars(_TAKEN, {"numbers": wanted}).all())
-    numbered = []
-    for draft in drafts:
-        number = draft.job.number
-        while number in taken:
-            number = next_number(number)
-            if number not in wanted:
-                taken |= set(connection.scalars(_TAKEN, {"numbers": [number]}))
-        taken.add(number)
-        job = dataclasses.replace(draft.job, number=number)
-        numbered.append(dataclasses.replace(draft, job=job))
-    return numbered
 
 
 def insert_drafts(connection: sa.Connection, drafts: Sequence[Draft]) -> None:

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..model import EventDraft, Job, JobState, next_number, preferred_number
+from ..model import EventDraft, Job, JobState, preferred_number
 from .base import Part, uninterrupted, utcnow
 from .errors import Conflict, Different, StillNeeded
+from .numbers import free_numbers
 from .records import JobChanges
 from .rows import job_of
 from .tables import events, job_ids, job_scripts, job_secrets, jobs
@@ -159,9 +160,8 @@ class Jobs(Part):
         try:
             async with self._database.write() as connection:
                 row = await _of_version(connection, job)
-                number = preferred_number(job.id)
-                while await _is_taken(connection, number):
-                    number = next_number(number)
+                wanted = [preferred_number(job.id)]
+                [number] = await connection.run_sync(free_numbers, wanted)
                 fresh = Job(
                     job.id,
                     job.owner,
@@ -221,11 +221,6 @@ async def _of_version(connection: AsyncConnection, job: Job) -> sa.Row[Any]:
     if row is None or row.version != job.version:
         raise Conflict(f"Job {job.id} was changed since version {job.version}.")
     return row
-
-
-async def _is_taken(connection: AsyncConnection, number: int) -> bool:
-    query = sa.select(jobs.c.id).where(jobs.c.live_number == number)
-    return (await connection.execute(query)).first() is not None
 
 
 async def _pass_script_on(connection: AsyncConnection, job: Job) -> None:

@@ -40,8 +40,11 @@ class Ledger(Part):
         for column, value in (("owner", owner), ("account", account), ("site", site)):
             if value is not None:
                 query = query.where(usage.c[column] == value)
-        async with self._database.read() as connection:
-            return [Interval(**row._mapping) for row in await connection.execute(query)]
+
+        def read(connection: sa.Connection) -> list[Interval]:
+            return [Interval(**row._mapping) for row in connection.execute(query)]
+
+        return await self._database.run_reading(read)
 
     @uninterrupted
     async def placed_before(self, ids: Collection[str]) -> set[str]:

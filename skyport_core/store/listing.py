@@ -8,11 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..model import FINAL_STATES, Job, JobKind, JobState
+from ..model import Job, JobKind, JobState
 from ..unhurried import unhurried
 from .base import Part, uninterrupted
 from .database import Database
-from .rows import job_of
+from .rows import FINAL, job_of
 from .tables import job_ids, jobs
 from .vault import Vault
 
@@ -126,13 +126,38 @@ class Listing(Part):
         return {state: n for state, n in counts.items() if not JobState(state).final}
 
     @uninterrupted
+    async def waiting_tasks(self, array_id: str) -> list[str]:
+        """Ids of the jobs of an array that are in the queue and are to stay there or to start."""
+        query = (
+            sa.select(jobs.c.id)
+            .where(jobs.c.array_id == array_id, jobs.c.state == JobState.QUEUED.value)
+            .where(jobs.c.target == JobState.RUNNING.value)
+            .order_by(jobs.c.array_index)
+        )
+
+        def read(connection: sa.Connection) -> list[str]:
+            return list(connection.scalars(query))
+
+        return await self._database.run_reading(read)
+
+    @uninterrupted
+    async def live_tasks(self, array_id: str) -> set[str]:
+        """Ids of the jobs of an array that have not ended."""
+        query = sa.select(jobs.c.id).where(jobs.c.array_id == array_id, jobs.c.state.not_in(FINAL))
+
+        def read(connection: sa.Connection) -> set[str]:
+            return set(connection.scalars(query))
+
+        return await self._database.run_reading(read)
+
+    @uninterrupted
     async def outdated_jobs(
         self, ended_before: dt.datetime, limit: int, *, after: Job | None = None
     ) -> list[Job]:
         """Some of the jobs that ended before a time and left nothing anywhere, ``after`` one."""
         query = (
             sa.select(jobs)
-            .where(jobs.c.state.in_([state.value for state in FINAL_STATES]))
+            .where(jobs.c.state.in_(FINAL))
             .where(jobs.c.created_at < ended_before, jobs.c.ended_at < ended_before)
             .where(jobs.c.live_number.is_(None))
             .order_by(*_COLUMNS)

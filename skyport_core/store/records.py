@@ -121,7 +121,9 @@ def changed_job(job: Job, changes: JobChanges, now: dt.datetime) -> Job:
         new = replace(new, state_since=now)
         if new.state.final and new.ended_at is None:
             new = replace(new, ended_at=now)
-    if job.held and not new.held:
+    if new.state.final:
+        new = replace(new, held=False, wait_reason="", position=None)
+    elif job.held and not new.held:
         # It waits from now on; the time that it has for that was not to run out before.
         new = replace(new, state_since=now)
     return new

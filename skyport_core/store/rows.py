@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from ..model import (
+    FINAL_STATES,
     Event,
     Failure,
     Job,
@@ -19,6 +20,9 @@ from ..model import (
     Resources,
 )
 from .tables import clean
+
+FINAL = [state.value for state in FINAL_STATES]
+"""States of jobs that have ended, as they are stored."""
 
 Values = dict[str, Any]
 """Column names to what is stored there."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import sqlalchemy as sa
 from cryptography.fernet import MultiFernet
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,11 +21,12 @@ from .listing import Listing
 from .partitions import Partitions
 from .shares import Shares
 from .submissions import Submissions
-from .tables import drains, gate_data, job_secrets, meta
+from .tables import drains, meta
 from .tallies import Tallies
 from .telling import Telling
 from .vault import Vault, keyring
 
+_CORE_ID = "core_id"
 _DIGEST_KEY = "digest_key"
 
 
@@ -105,38 +108,16 @@ class Store(
         return {(row.site, row.node): row.reason for row in rows}
 
     @uninterrupted
-    async def get_meta(self, key: str) -> str | None:
-        """A remembered text, or None."""
+    async def core_id(self) -> str:
+        """Identity of the core that owns the database, made at the first call."""
         async with self._database.read() as connection:
-            return await _read_meta(connection, key)
-
-    @uninterrupted
-    async def set_meta(self, key: str, value: str) -> None:
-        """Remember a text under ``key``."""
-        if key == _DIGEST_KEY:
-            raise ValueError(f"{key!r} is the store's own.")
-        async with self._database.write() as connection:
-            await self._database.upsert(connection, meta, ["key"], {"key": key, "value": value})
-
-    @uninterrupted
-    async def rotate_keys(self) -> None:
-        """Encrypt all secrets under the first key, so that the older keys can be given up."""
-        async with self._database.write() as connection:
-            token = await connection.scalar(
-                sa.select(meta.c.value).where(meta.c.key == _DIGEST_KEY)
-            )
-            rotated = self._vault.rotate(str(token).encode()).decode()
-            await connection.execute(
-                sa.update(meta).where(meta.c.key == _DIGEST_KEY).values(value=rotated)
-            )
-            for table in (job_secrets, gate_data):
-                await self._rotate_tokens(connection, table)
-
-    async def _rotate_tokens(self, connection: AsyncConnection, table: sa.Table) -> None:
-        for row in (await connection.execute(sa.select(table))).all():
-            this = [column == row._mapping[column.name] for column in table.primary_key]
-            token = self._vault.rotate(row.token)
-            await connection.execute(sa.update(table).where(*this).values(token=token))
+            known = await _read_meta(connection, _CORE_ID)
+        if known is None:
+            fresh = {"key": _CORE_ID, "value": uuid.uuid4().hex}
+            async with self._database.write() as connection:
+                await self._database.insert_new(connection, meta, ["key"], fresh)
+                known = await _read_meta(connection, _CORE_ID)
+        return str(known)
 
 
 async def _read_meta(connection: AsyncConnection, key: str) -> str | None:

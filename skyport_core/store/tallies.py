@@ -8,15 +8,13 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ..model import FINAL_STATES, Job, JobState
+from ..model import Job, JobState
 from .base import Part, uninterrupted
-from .rows import job_of
+from .rows import FINAL, job_of
 from .tables import job_ids, jobs
 
 SLICE = 500
 """Ids in one statement."""
-
-_FINAL = [state.value for state in FINAL_STATES]
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def _counted(
     def count(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
         return sa.func.sum(sa.case((sa.and_(*conditions), 1), else_=0))
 
-    live = jobs.c.state.not_in(_FINAL)
+    live = jobs.c.state.not_in(FINAL)
     query = (
         sa.select(
             key.label("key"),
@@ -115,7 +113,7 @@ def _counted(
 async def dependent(connection: AsyncConnection, job: Job) -> str | None:
     """The id of a job that has not ended and depends on this one, or on its array."""
     names = {name for name in (job.id, job.array_id) if name is not None}
-    waiting = (jobs.c.depends == sa.true(), jobs.c.live_number > 0, jobs.c.state.not_in(_FINAL))
+    waiting = (jobs.c.depends == sa.true(), jobs.c.live_number > 0, jobs.c.state.not_in(FINAL))
     # The text first, which the database searches fast; what it means is looked at after that.
     mentions = sa.or_(*(jobs.c.spec.contains(name) for name in sorted(names)))
     query = sa.select(jobs).where(*waiting, mentions)

@@ -15,7 +15,7 @@ from ..wire import JobRequest, JobSecrets
 from .errors import DatabaseUnusable, WrongSecretKey
 
 THREAD_SCRIPT = 2**16
-"""Characters from which on the fingerprint of a script is made in a thread."""
+"""Characters from which on the fingerprint of a submission is made in a thread."""
 
 
 def keyring(secret_key: bytes | MultiFernet) -> MultiFernet:
@@ -97,17 +97,13 @@ class Vault:
                 "What a gate remembers was written under another secret key, or was damaged."
             ) from error
 
-    def rotate(self, token: bytes) -> bytes:
-        """Encrypt anew under the first key."""
-        return self._keys.rotate(token)
-
     async def digest(self, owner: str, request: JobRequest) -> str:
         """A keyed fingerprint of a whole submission.
 
         Values that equal the schema's defaults are left out, so that a field added by a later
         release does not make a repeated submission look different.
         """
-        if request.files or len(request.script or "") > THREAD_SCRIPT:
+        if request.files or _length(request) > THREAD_SCRIPT:
             return await asyncio.to_thread(self._digest, owner, request)
         return self._digest(owner, request)
 
@@ -119,3 +115,10 @@ class Vault:
         parts = [owner, content, secrets, *([] if script is None else [script])]
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hmac.new(self._digest_key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _length(request: JobRequest) -> int:
+    """Characters of what can be long in a submission."""
+    tables = (request.variables, request.environment, request.environment_templates)
+    texts = [request.script or "", *request.command, *request.arguments]
+    return sum(map(len, texts)) + sum(sum(map(len, table.values())) for table in tables)

@@ -8,7 +8,9 @@ from pydantic import BaseModel, Field
 class Health(BaseModel):
     """``GET /api/v1/health``."""
 
-    status: str
+    status: str = Field(
+        description="`ok`; or `degraded`: a part of the core has ended, its log says why."
+    )
     version: str
     core_id: str
     uptime: float = Field(description="Seconds since the core started.")

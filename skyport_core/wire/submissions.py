@@ -7,6 +7,7 @@ import binascii
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -17,17 +18,27 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
-from ..model import EnvName, JobSpec, Name, RelativePath, Text
+from ..model import MAX_ENTRIES, EnvName, JobSpec, Name, RelativePath, Text
 
 Part = TypeVar("Part", bound=BaseModel)
 
 MAX_SCRIPT = 16_000_000
 """Characters of the longest script."""
 
-Script = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_SCRIPT, pattern=r"^[^\x00]*$")
-]
 
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
+Script = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_SCRIPT),
+    # A pattern takes much longer, and says the same for schemas.
+    AfterValidator(_without_nul),
+    Field(json_schema_extra={"pattern": r"^[^\x00]*$"}),
+]
 
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
@@ -81,7 +92,10 @@ class JobSecrets(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     environment: dict[EnvName, Text] = Field(
-        default_factory=dict, repr=False, description="Environment of the job, taken literally."
+        default_factory=dict,
+        repr=False,
+        description="Environment of the job, taken literally.",
+        json_schema_extra={"maxProperties": MAX_ENTRIES},
     )
     environment_templates: dict[EnvName, Text] = Field(
         default_factory=dict,
@@ -90,6 +104,7 @@ class JobSecrets(BaseModel):
             "Environment whose values may hold {address} and {port} (where the job must listen), "
             "{job_dir} (its folder on the node) and {forward:NAME} (host:port of a forward)."
         ),
+        json_schema_extra={"maxProperties": MAX_ENTRIES},
     )
     files: tuple[FileUpload, ...] = Field(default=(), repr=False, max_length=256)
 
@@ -115,6 +130,7 @@ class JobRequest(JobSpec, JobSecrets):
             raise PydanticCustomError(
                 "one_program", "give either a command or a script", {"field": "command"}
             )
+        _check_tables(self, ("environment", "environment_templates", "forwards", "labels"))
         return self
 
     def spec(self) -> JobSpec:
@@ -137,3 +153,16 @@ class OfferRequest(JobSpec):
 
     owner: Name | None = Field(None, description="Whose job it would be.")
     script: Script | None = Field(None, repr=False, description="As of a job.")
+
+    @model_validator(mode="after")
+    def _small_tables(self) -> Self:
+        _check_tables(self, ("forwards", "labels"))
+        return self
+
+
+def _check_tables(request: JobSpec, names: tuple[str, ...]) -> None:
+    """Refuse what is too much to ask for, although a job of an earlier release may have it."""
+    for name in names:
+        if len(getattr(request, name)) > MAX_ENTRIES:
+            message = f"must have at most {MAX_ENTRIES} entries"
+            raise PydanticCustomError("too_many_entries", message, {"field": name})

@@ -195,7 +195,7 @@ class SetupCommand(AzureSiteCommand):
             assert step.act is not None  # noqa: S101 (typing: all such steps have one)
             try:
                 await step.act()
-            except (AzureError, GateError, TimeoutError) as error:
+            except (AzureError, GateError, asyncio.TimeoutError) as error:
                 _say(f"  {_MARKS['error']} {step.title}")
                 raise _said(error) from error
             _say(f"  {_MARKS['ok']} {step.title}")

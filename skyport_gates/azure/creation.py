@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -42,7 +41,6 @@ class Creation:
         keys: Keys,
         *,
         core_id: str,
-        log: logging.Logger | logging.LoggerAdapter[Any],
     ) -> None:
         self._settings = settings
         self._clients = clients
@@ -51,7 +49,6 @@ class Creation:
         self._operations = operations
         self._keys = keys
         self._core_id = core_id
-        self._log = log
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def ask(self, request: PartitionRequest) -> None:

@@ -85,9 +85,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Sweep:
-    """All of the group's pieces, as listed at ``began`` (of the event loop's clock) or later."""
+    """All of the group's pieces, as listed by one look."""
 
-    began: float
     pieces: tuple[Piece, ...]
 
     def machines(self) -> Iterator[Piece]:
@@ -127,7 +126,6 @@ class Looks:
         await asyncio.gather(self.sweep.close(), self.interfaces.close(), self.states.close())
 
     async def _sweep(self) -> Sweep:
-        began = asyncio.get_running_loop().time()
         compute, group = self._clients.compute, self._group
         lists = [
             self._list(MACHINE, compute.virtual_machines.list(group)),
@@ -139,7 +137,7 @@ class Looks:
             groups = compute.proximity_placement_groups.list_by_resource_group(group)
             lists.append(self._list(PLACEMENT, groups))
         found = await _all(lists)
-        return Sweep(began, tuple(piece for pieces in found for piece in pieces))
+        return Sweep(tuple(piece for pieces in found for piece in pieces))
 
     async def _interfaces(self) -> list[Piece]:
         network, group = self._clients.network, self._group

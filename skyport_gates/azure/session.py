@@ -112,7 +112,6 @@ class Session:
             operations,
             self.keys,
             core_id=core_id,
-            log=log,
         )
         self._closers.append(self.creation.close)
         await self.catalog.start()

@@ -97,11 +97,6 @@ class Size:
     confidential: bool = False
     controllers: tuple[str, ...] = ()
 
-    @property
-    def ephemeral(self) -> bool:
-        """Whether its system disk can be on the host at all."""
-        return bool(self.placements)
-
     def ephemeral_placement(self, gib: int, *, trusted_launch: bool = False) -> str | None:
         """Where a system disk of ``gib`` GiB fits on the host; None: nowhere.
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from traitlets import Int, List, Unicode, default
+from traitlets import Bunch, Int, List, TraitError, Unicode, default, validate
 from traitlets.config import catch_config_error
 
 from ..command import CommandError, GateCommand
@@ -36,7 +36,7 @@ class ServeCommand(GateCommand):
     gate_class = Gate
 
     host_address = Unicode("127.0.0.1", help="Address to listen on.").tag(config=True)
-    port = Int(8444, min=0, max=65535, help="Port to listen on; 0: any free one.").tag(config=True)
+    port = Int(8444, help="Port to listen on; 0: any free one.").tag(config=True)
     certfile = Unicode(help="PEM file of the server's certificate.").tag(config=True)
     keyfile = Unicode(help="PEM file of its private key.").tag(config=True)
     cafile = Unicode(help="PEM file of the authority whose certificates cores show.").tag(
@@ -70,6 +70,13 @@ class ServeCommand(GateCommand):
         "allow": "ServeCommand.allow",
         "folder": "ServeCommand.folder",
     }
+
+    @validate("port")
+    def _valid_port(self, proposal: Bunch) -> int:
+        port = int(proposal["value"])
+        if not 0 <= port <= 65535:
+            raise TraitError(f"--port is {port}; allowed: 0 to 65535")
+        return port
 
     @default("log_level")
     def _log_level_default(self) -> int:

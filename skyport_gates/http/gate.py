@@ -11,6 +11,7 @@ import aiohttp
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from traitlets import Float, TraitError, Unicode, validate
 
+from ..caching import Answers
 from ..gate import (
     ConfigurationError,
     Flavor,
@@ -61,8 +62,7 @@ class _Remote(Gate):
         self._link: Link | None = None
         self._listening: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
-        self._cache: dict[str, tuple[float, bytes]] = {}
-        self._asking: dict[str, asyncio.Lock] = {}
+        self._answers: Answers[bytes] = Answers()
 
     @validate("url")
     def _check_url(self, proposal: Any) -> str:
@@ -113,7 +113,7 @@ class _Remote(Gate):
         link, self._link = self._link, None
         if link is not None:
             await link.close()
-        self._cache.clear()
+        self._answers.clear()
 
     async def flavors(self) -> list[Flavor]:
         """The node types on offer there."""
@@ -124,13 +124,7 @@ class _Remote(Gate):
         return _read(wire.IMAGES, await self._cached("/images"))
 
     async def _cached(self, path: str) -> bytes:
-        loop = asyncio.get_running_loop()
-        async with self._asking.setdefault(path, asyncio.Lock()):
-            asked, answer = self._cache.get(path, (float("-inf"), b""))
-            if loop.time() - asked >= self.cache_time:
-                answer = await self._call("GET", path)
-                self._cache[path] = (loop.time(), answer)
-            return answer
+        return await self._answers.get(path, self.cache_time, lambda: self._call("GET", path))
 
     async def _call(self, method: str, path: str, body: str | None = None) -> bytes:
         if self._link is None:
@@ -158,6 +152,8 @@ class _Remote(Gate):
                 if isinstance(error, UnknownCore):
                     with contextlib.suppress(GateError):
                         await self._introduce(link)
+            except Exception:
+                self.log.exception("Site %s: what was told of changes is of no use", self.name)
             await asyncio.sleep(LISTEN_AGAIN)
 
 

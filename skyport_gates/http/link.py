@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 from pydantic import ValidationError
 
+from ..bodies import whole
 from ..gate import GateError, GateUnavailable, NotAuthorized
 from .errors import ErrorAnswer, error_of
 
@@ -52,7 +53,7 @@ class Link:
         """
         limit = aiohttp.ClientTimeout(total=timeout or self._timeout)
         async with self.answer(method, path, body, limit) as response:
-            return await response.read()
+            return await whole(response)
 
     @asynccontextmanager
     async def answer(
@@ -70,7 +71,7 @@ class Link:
                 allow_redirects=False,
             ) as response:
                 if response.status >= 300:
-                    raise _refusal(response.status, await response.read(), self.base)
+                    raise _refusal(response.status, await whole(response), self.base)
                 yield response
         except asyncio.TimeoutError as error:
             raise GateUnavailable(

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncssh
 
+from ..caching import Answers
 from ..gate import (
     Flavor,
+    GateError,
     GateUnavailable,
     Image,
     InvalidRequest,
@@ -25,12 +26,10 @@ from ..gate import (
 )
 from ..timing import in_time
 from . import protocol
-from .meanings import meaning
+from .meanings import GateTold, meaning
 from .protocol import GateUnreachable, Protocol, Shown
 from .records import Record, Records
 from .settings import SwmSettings
-
-T = TypeVar("T")
 
 PROMPT = 3.0
 """Seconds that create() waits for the gate to refuse; it may answer after minutes."""
@@ -65,7 +64,8 @@ class SwmGate(SwmSettings):
         self._protocol: Protocol | None = None
         self._posting: dict[str, asyncio.Task[None]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._cache: dict[str, tuple[float, Any]] = {}
+        self._flavors: Answers[list[protocol.Flavor]] = Answers()
+        self._images: Answers[list[protocol.Image]] = Answers()
 
     @property
     def _records(self) -> Records:
@@ -85,11 +85,14 @@ class SwmGate(SwmSettings):
             task.cancel()
         await asyncio.gather(*posting, return_exceptions=True)
         self._protocol = None
-        self._cache.clear()
+        self._flavors.clear()
+        self._images.clear()
 
     async def flavors(self) -> list[Flavor]:
         """The node types, in our units."""
-        found = await self._cached("flavors", lambda: self._gate.flavors(self._headers()))
+        found = await self._flavors.get(
+            "flavors", self.cache_time, lambda: self._gate.flavors(self._headers())
+        )
         return [self._flavor(each) for each in found]
 
     def _flavor(self, told: protocol.Flavor) -> Flavor:
@@ -105,7 +108,9 @@ class SwmGate(SwmSettings):
 
     async def images(self) -> list[Image]:
         """The cloud images."""
-        found = await self._cached("images", lambda: self._gate.images(self._headers()))
+        found = await self._images.get(
+            "images", self.cache_time, lambda: self._gate.images(self._headers())
+        )
         return [Image(name) for name in dict.fromkeys(each.name for each in found)]
 
     async def create(self, request: PartitionRequest) -> None:
@@ -167,9 +172,14 @@ class SwmGate(SwmSettings):
             told = "".join(answer.error or "")
         except GateUnreachable as error:
             told = error.message
-        except GateUnavailable as error:
-            # Whether the gate began is not known: a look will tell.
-            self.log.warning("Site %s: creating %s: %s", self.name, record.name, error)
+        except GateError as error:
+            if isinstance(error.__cause__, GateTold):
+                told = str(error.__cause__)
+            elif isinstance(error, GateUnavailable):
+                # Whether the gate began is not known: a look will tell.
+                self.log.warning("Site %s: creating %s: %s", self.name, record.name, error)
+            else:
+                told = error.message
         if told:
             self.log.warning("Site %s: creating %s: %s", self.name, record.name, told)
         async with self._lock(record.name):
@@ -316,16 +326,6 @@ class SwmGate(SwmSettings):
 
     def _lock(self, name: str) -> asyncio.Lock:
         return self._locks.setdefault(name, asyncio.Lock())
-
-    async def _cached(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        loop = asyncio.get_running_loop()
-        async with self._lock(f"/{what}"):
-            asked, answer = self._cache.get(what, (float("-inf"), None))
-            if loop.time() - asked >= self.cache_time:
-                answer = await ask()
-                self._cache[what] = (loop.time(), answer)
-            found: T = answer
-            return found
 
     async def list(self) -> list[Partition]:
         """All that this core has asked for: the gate itself knows no owners."""

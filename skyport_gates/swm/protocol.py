@@ -6,16 +6,19 @@ most errors come with status 200 as ``{"error": text or lines of a traceback}``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yarl import URL
 
+from ..bodies import whole
 from ..gate import GateError, GateUnavailable
 from .meanings import meaning
 
@@ -32,6 +35,9 @@ class GateUnreachable(GateUnavailable):
 
 class Flavor(BaseModel):
     """A node type; ``mem`` and ``storage`` in MB at Azure, in bytes at OpenStack."""
+
+    # Infinity and NaN, which Python reads in JSON, are no sizes.
+    model_config = ConfigDict(allow_inf_nan=False)
 
     name: str
     cpus: float
@@ -149,7 +155,8 @@ class Protocol:
 
     async def delete(self, identity: str, headers: Mapping[str, str]) -> None:
         """Delete one by its id, which may begin with a slash."""
-        await self._ask("DELETE", f"/partitions/{identity}", headers, absent=True)
+        place = quote(identity, safe="/:@!$&'()*+,;=~")
+        await self._ask("DELETE", f"/partitions/{place}", headers, absent=True)
 
     async def _ask(
         self,
@@ -182,8 +189,8 @@ class Protocol:
                     allow_redirects=False,
                 ) as response,
             ):
-                text = await response.text()
-        except TimeoutError as error:
+                text = (await whole(response)).decode(errors="replace")
+        except asyncio.TimeoutError as error:
             raise GateUnavailable(f"The gate at {self._base} did not answer in time") from error
         except aiohttp.ClientConnectorError as error:
             raise GateUnreachable(f"The gate at {self._base} cannot be reached: {error}") from error

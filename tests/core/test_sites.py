@@ -201,3 +201,22 @@ async def test_thousands_of_flavors_are_offered() -> None:
     gate = CloudGate(*flavors)
     async with running_sites(gate) as sites:
         assert len(await sites.offers()) == 20_000
+
+
+@pytest.mark.parametrize("answer", [None, [None], [object()]])
+async def test_a_gate_that_answers_nonsense_closes_its_site_until_it_is_mended(
+    answer: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate, sane = CloudGate(SMALL), LabGate()
+
+    async def flavors() -> object:
+        return answer
+
+    gate.flavors = flavors  # type: ignore[method-assign, assignment]
+    async with running_sites(gate, sane) as sites:
+        cloud, lab = sites.snapshots()
+        assert not cloud.available and "fault in its gate" in cloud.reason
+        assert lab.available
+        assert "Traceback" in caplog.text
+        del gate.flavors  # type: ignore[method-assign]
+        await eventually(lambda: sites.snapshots()[0].available, "the site is open again")

@@ -137,7 +137,7 @@ async def test_azure_may_be_away_for_a_while(azure: AzureDesk):
     first = await azure.desk.serve(flavor=D4)
     await running(azure, first)
     outage = asyncio.create_task(azure.outage(4))
-    await asyncio.sleep(0.1)
+    await eventually(lambda: not azure.endpoint.listening, "the outage", interval=0.01)
     second = await azure.desk.serve(flavor=D4)
     assert (await azure.desk.job(first)).state is JobState.RUNNING
     await outage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import datetime as dt
@@ -10,8 +11,10 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import ClassVar
 
 import aiohttp
+import asyncssh
 import pytest
 import trustme
 from cryptography import x509
@@ -26,6 +29,7 @@ from skyport_gates.gate import (
     GateContext,
     GateError,
     GateUnavailable,
+    InvalidRequest,
     NoCapacity,
     NotAuthorized,
     PartitionRequest,
@@ -33,7 +37,7 @@ from skyport_gates.gate import (
     Throttled,
 )
 from skyport_gates.http import HTTPGate, HTTPStaticGate
-from skyport_gates.http.errors import body_of, error_of
+from skyport_gates.http.errors import UnknownCore, body_of, error_of
 from skyport_gates.http.holder import Holders, Revoked
 from skyport_gates.http.server import GateServer
 from skyport_gates.http.tenants import MOST_CORES, Tenants
@@ -337,6 +341,101 @@ async def test_a_holder_has_a_few_cores_only(far: Served, context: GateContext) 
         one_more = dataclasses.replace(context, core_id="one-more")
         with pytest.raises(NotAuthorized, match="the most"):
             await HTTPGate(name="near", context=one_more, **far.options()).start()
+
+
+CA = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
+
+
+class StubbornGate(ElasticTestGate):
+    """Does what ``starts`` says of its core: "hangs", "fails", or nothing special."""
+
+    starts: ClassVar[dict[str, str]] = {}
+    closed: ClassVar[list[str]] = []
+    call_timeout = 0.2
+
+    async def start(self) -> None:
+        how = self.starts.get(self.context.core_id)
+        if how == "hangs":
+            await asyncio.Event().wait()
+        if how == "fails":
+            raise RuntimeError("no quorum")
+        await super().start()
+
+    async def close(self, *, idle: bool) -> None:
+        self.closed.append(self.context.core_id)
+        await super().close(idle=idle)
+
+
+@pytest.fixture
+async def stubborn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tenants]:
+    """Cores of a site whose gate starts as it likes."""
+    monkeypatch.setattr(StubbornGate, "starts", {})
+    monkeypatch.setattr(StubbornGate, "closed", [])
+    tenants = Tenants(tmp_path, lambda: StubbornGate(name="far"), LOG)
+    yield tenants
+    await tenants.close()
+
+
+async def test_a_gate_that_hangs_at_its_start_holds_up_no_other_core(
+    stubborn: Tenants, tmp_path: Path
+) -> None:
+    StubbornGate.starts["one"] = "hangs"
+    hanging = asyncio.ensure_future(stubborn.introduce("one", CA, "core"))
+    await asyncio.sleep(0)
+    await stubborn.introduce("two", CA, "core")
+    assert not hanging.done()
+    with pytest.raises(GateUnavailable, match=r"did not start within 0\.2 s"):
+        await hanging
+    assert StubbornGate.closed == ["one"]
+    assert not (tmp_path / "one").exists()
+
+
+async def test_what_is_no_public_key_introduces_no_core(stubborn: Tenants, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="user_ca: must be a public key"):
+        await stubborn.introduce("one", "garbage", "core")
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_core_whose_gate_does_not_start_keeps_no_other_from_coming_back(
+    stubborn: Tenants, tmp_path: Path
+) -> None:
+    await stubborn.introduce("one", CA, "core")
+    await stubborn.introduce("two", CA, "core")
+    await stubborn.close()
+    StubbornGate.starts["one"] = "fails"
+    await stubborn.open()
+    assert stubborn.of("two", "core")
+    with pytest.raises(UnknownCore):
+        stubborn.of("one", "core")
+    with pytest.raises(NotAuthorized, match="another certificate"):
+        await stubborn.introduce("one", CA, "thief")
+
+
+async def test_news_that_cannot_be_read_do_not_end_the_listening(
+    far: Served, context: GateContext
+) -> None:
+    heard: list[str] = []
+
+    def changed(name: str) -> None:
+        heard.append(name)
+        if len(heard) == 1:
+            raise ValueError(name)
+
+    near = dataclasses.replace(context, changed=changed)
+    gate = HTTPGate(name="near", context=near, **far.options())
+    await gate.start()
+    try:
+        await gate.create(PartitionRequest("p1", "small", "ann", context.user_ca))
+        await eventually(lambda: heard, "a change is heard")
+
+        async def again() -> bool:
+            await gate.create(PartitionRequest("p2", "small", "ann", context.user_ca))
+            await gate.delete("p2")
+            return "p2" in heard
+
+        await eventually(again, "later changes are heard")
+    finally:
+        await gate.close(idle=True)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from skyport_gates.local_process import LocalProcess
 from skyport_gates.local_server import Settings
 from skyport_gates.swm import SwmGate
 from skyport_gates.swm.meanings import meaning
+from skyport_gates.swm.protocol import Protocol
 from tests.infra.swm_gate import Machine, SwmCloud
 from tests.infra.wait import eventually
 
@@ -142,6 +143,30 @@ async def test_an_error_with_status_200_is_an_error(
         await gate.create(REQUEST)
     with pytest.raises(PartitionNotFound):
         await gate.get(REQUEST.name)
+
+
+async def test_a_refusal_that_comes_late_is_what_the_partition_failed_for(
+    gate: SwmGate, cloud: SwmCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skyport_gates.swm.gate.PROMPT", 0.01)
+    cloud.answer_delay = 0.1
+    cloud.refusal_status = 422
+    cloud.refusals.append("vmimage: not a valid image")
+    await gate.create(REQUEST)
+
+    async def failed() -> GateError | None:
+        return (await gate.get(REQUEST.name)).error
+
+    error = await eventually(failed, "the refusal is told")
+    assert isinstance(error, InvalidRequest)
+    assert error.message == "The cloud refuses the request: vmimage: not a valid image"
+
+
+async def test_a_gate_that_is_silent_is_told_as_unavailable(cloud: SwmCloud) -> None:
+    cloud.answer_delay = 0.2
+    protocol = Protocol(f"http://127.0.0.1:{cloud.port}/azure", None, "", 1)
+    with pytest.raises(GateUnavailable, match="did not answer in time"):
+        await protocol.create({}, 0.05)
 
 
 def test_only_the_end_of_a_traceback_is_shown() -> None:

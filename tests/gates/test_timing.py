@@ -1,12 +1,13 @@
-"""Time limits that never lose a cancellation."""
+"""Time limits and ends of tasks that never lose a cancellation."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
-from skyport_gates.timing import in_time
+from skyport_gates.timing import ended, in_time
 
 
 async def nothing() -> int:
@@ -57,3 +58,37 @@ async def test_the_work_of_a_cancelled_caller_is_cancelled() -> None:
     task.cancel()
     await asyncio.wait({task})
     assert work.cancelled()
+
+
+async def test_ended_tasks_are_over_and_their_errors_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail() -> None:
+        raise ValueError("lost otherwise")
+
+    hung, failed = asyncio.ensure_future(asyncio.Event().wait()), asyncio.ensure_future(fail())
+    await asyncio.sleep(0)
+    with caplog.at_level(logging.ERROR, "skyport"):
+        await ended(hung, None, failed)
+    assert hung.cancelled() and failed.done()
+    assert "lost otherwise" in caplog.text
+
+
+async def test_who_is_cancelled_while_a_task_ends_is_cancelled() -> None:
+    go = asyncio.Event()
+
+    async def slow() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await go.wait()
+
+    work = asyncio.ensure_future(slow())
+    await asyncio.sleep(0)
+    caller = asyncio.ensure_future(ended(work))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait({caller})
+    assert caller.cancelled()
+    go.set()
+    await asyncio.wait({work})

@@ -78,12 +78,6 @@ class Namespace:
             raise
         return connection
 
-    def free_port(self) -> int:
-        """A TCP port of 127.0.0.1 that nothing listens on inside now."""
-        with self.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
     def close(self) -> None:
         """Remove the namespace."""
         if self._thread:

@@ -31,11 +31,15 @@ class Machine:
 
 @dataclass
 class SwmCloud:
-    """The gate. ``refusals`` are the errors with which the next creations are answered."""
+    """The gate. ``refusals`` are the errors with which the next creations are answered.
+
+    They come with the status ``refusal_status``, and where that is not 200 as FastAPI tells them.
+    """
 
     address: str = "127.0.0.1"
     answer_delay: float = 0.02
     delay: float = 0.1
+    refusal_status: int = 200
     refusals: list[str | list[str]] = field(default_factory=list)
     machines: dict[str, Machine] = field(default_factory=dict)
     bodies: list[dict[str, str]] = field(default_factory=list)
@@ -124,6 +128,9 @@ class SwmCloud:
         await self._ask(request)
         self.creations.append(dict(request.headers))
         await asyncio.sleep(self.answer_delay)
+        if self.refusals and self.refusal_status != 200:
+            detail = {"detail": self.refusals.pop(0)}
+            return web.json_response(detail, status=self.refusal_status)
         if self.refusals:
             return web.json_response({"error": self.refusals.pop(0), "partition": None})
         name = request.headers["partname"]

@@ -1,9 +1,9 @@
 """The ways into the core: a module a door."""
 
 from .hub import HubDoor, HubIdentity, HubOptions, hub_door, hub_sockets
-from .server import Caps
+from .server import Caps, DoorError
 from .tls import HttpsOptions, TlsDoor, tls_door
-from .unix import DoorError, PeerIdentity, UnixDoor, unix_door
+from .unix import PeerIdentity, UnixDoor, unix_door
 
 __all__ = [
     "Caps",

@@ -8,7 +8,6 @@ make a browser do must not count as what the person wants.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import secrets
@@ -28,7 +27,7 @@ from ...model import BY_HUB
 from ...pki import Signing
 from ...wire import API_PREFIX
 from ..errors import ApiError
-from ..handler import SAFE_METHODS, Running
+from ..handler import SAFE_METHODS
 from ..limits import MAX_HEADERS
 from .hub_login import (
     CALLBACK,
@@ -39,8 +38,7 @@ from .hub_login import (
     make_oauth,
 )
 from .hub_tokens import HubAway, HubTokens, Model, key_of
-from .server import IDLE_TIMEOUT, Caps, DoorServer
-from .unix import CLOSE_TIMEOUT, MAX_DRAIN, DoorError
+from .server import MAX_DRAIN, Caps, DoorError, DoorServer, close_server
 
 if TYPE_CHECKING:
     from jupyterhub.services.auth import HubOAuth
@@ -52,6 +50,10 @@ CERTIFICATES = "custom:skyport:certificates"
 
 MOST_CONNECTIONS = 2000
 """Connections of the hub's proxy that are open at the same time."""
+
+IDLE_TIMEOUT = 30.0
+"""Seconds that a connection may wait for a request: the proxy makes new ones as it likes, and
+anybody who reaches it can have it make many."""
 
 GRACE = 30.0
 """Seconds that an open connection outlives the last good word of a hub that is away."""
@@ -241,17 +243,14 @@ class HubIdentity:
 class HubDoor:
     """A port that is being served to the hub's proxy. Made by :func:`hub_door`."""
 
-    def __init__(self, server: HTTPServer, running: Running, tokens: HubTokens) -> None:
+    def __init__(self, server: HTTPServer, application: Application, tokens: HubTokens) -> None:
         self._server = server
-        self._running = running
+        self._application = application
         self._tokens = tokens
 
     async def close(self) -> None:
         """Stop serving and end what is open. Idempotent."""
-        self._server.stop()
-        await self._server.close_all_connections()
-        if self._running:
-            await asyncio.wait(self._running, timeout=CLOSE_TIMEOUT)
+        await close_server(self._server, self._application)
         await self._tokens.close()
 
 
@@ -316,7 +315,7 @@ def hub_door(
         idle_connection_timeout=IDLE_TIMEOUT,
     )
     server.add_sockets(sockets)
-    return HubDoor(server, application.settings["running"], tokens)
+    return HubDoor(server, application, tokens)
 
 
 def _asking(oauth: HubOAuth) -> Callable[[str], Any]:

@@ -13,6 +13,9 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream, SSLIOStream
+from tornado.web import Application
+
+from skyport_gates.timing import ended
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds from the connection to the end of its handshake."""
@@ -23,7 +26,17 @@ IDLE_TIMEOUT = 300.0
 TOLD_EVERY = 60.0
 """Seconds between two words to the log about connections that are refused."""
 
+MAX_DRAIN = 256 * 2**20
+"""Bytes of a body that are read, for the most part to be dropped, before an answer is given."""
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that handlers get to end when a door is closed."""
+
 log = logging.getLogger("skyport.api")
+
+
+class DoorError(Exception):
+    """A door cannot be opened; the message says why and what to do."""
 
 
 def _without_content(record: logging.LogRecord) -> bool:
@@ -93,6 +106,22 @@ class DoorServer(HTTPServer):
             self._told = now
             log.warning("A connection of %s was refused: %s, which is the most", peer, whose)
         return True
+
+
+async def close_server(server: HTTPServer, application: Application) -> None:
+    """Stop serving and end what is open. Idempotent.
+
+    On return no handler works any more, so that what it works with can be closed.
+    """
+    server.stop()
+    await server.close_all_connections()
+    running: set[asyncio.Task[Any]] = application.settings["running"]
+    if running:
+        await asyncio.wait(running, timeout=CLOSE_TIMEOUT)
+    if running:
+        log.warning("%d requests did not end with their door: they are cancelled", len(running))
+    await ended(*running)
+    await application.settings["guard"].close()
 
 
 def _peer(address: Any) -> str:

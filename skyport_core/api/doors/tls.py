@@ -12,6 +12,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from skyport_gates.timing import ended
+
 from ...caller import Caller
 from ...model import CertificateKind
 from ...pki import CertificateError, Presented, Register, Revoked, Signing, Subject, UnknownUUID
@@ -19,8 +21,7 @@ from ...pki.server import ServerIdentity, ServerOptions
 from ..errors import ApiError
 from ..handler import Running
 from ..limits import MAX_HEADERS
-from .server import IDLE_TIMEOUT, Caps, DoorServer
-from .unix import CLOSE_TIMEOUT, MAX_DRAIN, DoorError
+from .server import IDLE_TIMEOUT, MAX_DRAIN, Caps, DoorError, DoorServer, close_server
 
 CHECK_INTERVAL = 30.0
 """Seconds between two looks at the files of certificates, and at the end of the server's own."""
@@ -105,26 +106,23 @@ class TlsDoor:
     def __init__(
         self,
         server: HTTPServer,
-        running: Running,
+        application: Application,
         identity: ServerIdentity,
         *,
         port: int,
         interval: float,
     ) -> None:
         self.port = port
-        self.running = running
+        self.running: Running = application.settings["running"]
+        self._application = application
         self._server = server
         self._identity = identity
         self._renewing = asyncio.create_task(self._renew(interval), name="server certificate")
 
     async def close(self) -> None:
         """Stop serving and end what is open. Idempotent."""
-        self._renewing.cancel()
-        await asyncio.wait({self._renewing})
-        self._server.stop()
-        await self._server.close_all_connections()
-        if self.running:
-            await asyncio.wait(self.running, timeout=CLOSE_TIMEOUT)
+        await ended(self._renewing)
+        await close_server(self._server, self._application)
 
     async def _renew(self, interval: float) -> None:
         """Show new connections the certificate that is the right one now."""
@@ -198,9 +196,8 @@ async def tls_door(
         idle_connection_timeout=IDLE_TIMEOUT,
     )
     server.add_sockets(sockets)
-    running = application.settings["running"]
     bound = int(sockets[0].getsockname()[1])
-    return TlsDoor(server, running, identity, port=bound, interval=interval)
+    return TlsDoor(server, application, identity, port=bound, interval=interval)
 
 
 def _signing(presented: Presented, subject: Subject) -> Signing | None:

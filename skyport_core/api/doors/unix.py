@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
@@ -25,25 +24,14 @@ from ...caller import Caller
 from ...model import BY_SOCKET
 from ...pki import Signing
 from ..errors import ApiError
-from ..handler import Running
-from .server import DoorServer
+from .server import MAX_DRAIN, DoorError, DoorServer, close_server
 
 MAX_PATH = 107
 """Bytes that Linux leaves for the path of a socket (``sun_path`` less its closing zero)."""
 
-MAX_DRAIN = 256 * 2**20
-"""Bytes of a body that are read, for the most part to be dropped, before an answer is given."""
-
-CLOSE_TIMEOUT = 5.0
-"""Seconds that handlers get to end when the door is closed."""
-
 _CREDENTIALS = struct.Struct("3i")  # struct ucred of <sys/socket.h>: pid, uid, gid
 
 log = logging.getLogger("skyport.api")
-
-
-class DoorError(Exception):
-    """The socket cannot be opened; the message says why and what to do."""
 
 
 class PeerIdentity:
@@ -82,9 +70,11 @@ class PeerIdentity:
 class UnixDoor:
     """A socket that is being served. Made by :func:`unix_door`."""
 
-    def __init__(self, server: HTTPServer, running: Running, path: Path, inode: int) -> None:
+    def __init__(
+        self, server: HTTPServer, application: Application, path: Path, inode: int
+    ) -> None:
         self._server = server
-        self._running = running
+        self._application = application
         self._inode = inode
         self.path = path
 
@@ -93,14 +83,11 @@ class UnixDoor:
 
         On return no handler works any more, so that what it works with can be closed.
         """
-        self._server.stop()
         with contextlib.suppress(FileNotFoundError):
             # Another core may have taken the path over, if this one's socket was removed by hand.
             if self.path.stat().st_ino == self._inode:
                 self.path.unlink()
-        await self._server.close_all_connections()
-        if self._running:
-            await asyncio.wait(self._running, timeout=CLOSE_TIMEOUT)
+        await close_server(self._server, self._application)
 
 
 async def unix_door(
@@ -132,7 +119,7 @@ async def unix_door(
     listener = _listen(path, for_others=bool(set(allowed_uids) - {0, os.geteuid()}))
     server = DoorServer(application, max_body_size=MAX_DRAIN)
     server.add_socket(listener)
-    return UnixDoor(server, application.settings["running"], path, path.stat().st_ino)
+    return UnixDoor(server, application, path, path.stat().st_ino)
 
 
 def _listen(path: Path, for_others: bool) -> socket.socket:

@@ -6,36 +6,66 @@ import uuid
 from collections.abc import Iterable
 
 from pydantic import ValidationError
+from tornado.iostream import StreamClosedError
 
 from ...model import Job, JobState, PartitionState
-from ...store import Conflict, Different
+from ...store import Different
 from ...wire import JobRequest
 from ..errors import ApiError, from_validation
+from ..retrying import retried
+from ..streaming import Streaming
 from ..submitting import submit
-from ..v1.job import TRIES
 from .bodies import script_of
 from .handler import ANSWER_TIME, OriginalHandler, soon
 from .views import job_record
 
-MAX_JOBS = 1000
-"""Jobs that a list has unless it is asked for more: the newest."""
+MAX_JOBS = 20_000
+"""Jobs that a list has unless it is asked for another number: the newest."""
 
-CHUNK = 2**20
+MOST_JOBS = 100_000
+"""Jobs that a list has at most."""
+
+PAGE = 400
+"""Jobs that are put into words before somebody else has a turn."""
+
+CHUNK = 2**18
 """Bytes of a log that are read at a time."""
 
 
-class JobsHandler(OriginalHandler):
+class JobsHandler(Streaming, OriginalHandler):
     """``GET`` and ``POST /user/job``."""
 
     async def get(self) -> None:
         """The caller's jobs (an admin: all), the newest first."""
-        jobs = await self.services.store.list_jobs(
+        left = min(self.limit(MAX_JOBS) or 0, MOST_JOBS)
+        jobs = await self._page(min(left, PAGE))
+        if len(jobs) < PAGE:
+            self.finish(f"[{await self._records(jobs)}]")
+            return
+        try:
+            await self.send("[")
+            while jobs:
+                left -= len(jobs)
+                following = await self._page(min(left, PAGE), jobs[-1]) if left else []
+                await self.send(await self._records(jobs) + (", " if following else ""))
+                jobs = following
+            self.finish("]")
+        except StreamClosedError:
+            return
+
+    async def _page(self, count: int, before: Job | None = None) -> list[Job]:
+        return await self.services.store.list_jobs(
             owner=None if self.caller.admin else self.caller.name,
-            limit=self.limit(MAX_JOBS),
+            limit=count,
+            before=before.id if before else None,
             newest_first=True,
         )
+
+    async def _records(self, jobs: list[Job]) -> str:
+        """The jobs as items of a list in JSON."""
         known = await partition_states(self, jobs)
-        self.send_records([job_record(job, known.get(job.partition or "")) for job in jobs])
+        records = [job_record(job, known.get(job.partition or "")) for job in jobs]
+        return ", ".join(record.model_dump_json(exclude_none=True) for record in records)
 
     async def post(self) -> None:
         """Submit a script; the answer is the job's id and nothing else."""
@@ -92,19 +122,16 @@ class JobHandler(OriginalHandler):
         return True
 
     async def _requeue(self, job_id: str) -> bool:
-        for _ in range(TRIES):
+        async def attempt() -> bool:
             job = await self.job(job_id)
-            if job is None:
-                return False
-            try:
+            if job is not None:
                 await self.services.jobs.requeue(job)
-                return True
-            except Conflict:
-                continue
-        raise ApiError(503, "busy", f"Job {job_id} is changing all the time; try again.")
+            return job is not None
+
+        return await retried(job_id, attempt)
 
 
-class LogHandler(OriginalHandler):
+class LogHandler(Streaming, OriginalHandler):
     """``GET /user/job/{id}/stdout`` and ``…/stderr``."""
 
     async def get(self, job_id: str, stream: str) -> None:
@@ -114,11 +141,13 @@ class LogHandler(OriginalHandler):
         if job is None or (not data and not _started(job)):
             raise ApiError(404, "not_found", f"Error: {stream} for job {job_id} is not found")
         offset = 0
-        while data:
-            self.write(data)
-            await self.flush()
-            offset += len(data)
-            data = await self._read(job, stream, offset) if len(data) == CHUNK else b""
+        try:
+            while data:
+                await self.send(data)
+                offset += len(data)
+                data = await self._read(job, stream, offset) if len(data) == CHUNK else b""
+        except StreamClosedError:
+            return
         self.finish()
 
     async def _read(self, job: Job, stream: str, offset: int) -> bytes:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ...store import Conflict
 from ...wire import JobView
 from ..conditions import IF_MATCH
 from ..errors import ApiError
 from ..operation import operation
-from .job import TRIES
+from ..streaming import Streaming
 from .jobs import SCRIPT_TYPE, JobHandlerBase
 
 
@@ -23,15 +22,7 @@ class RequeueHandler(JobHandlerBase):
     )
     async def post(self, job_id: str) -> None:
         """Put a job back into the queue, whether it runs or has ended; 409 where it cannot be."""
-        for _ in range(TRIES):
-            job = await self.job(job_id)
-            self.check_match(job.version, f"Job {job_id}")
-            try:
-                self.show(await self.services.jobs.requeue(job), 202)
-                return
-            except Conflict:
-                continue
-        raise ApiError(503, "busy", f"Job {job_id} is changing all the time; try again.")
+        self.show(await self.with_job(job_id, self.services.jobs.requeue), 202)
 
 
 class RecordHandler(JobHandlerBase):
@@ -45,28 +36,26 @@ class RecordHandler(JobHandlerBase):
     )
     async def delete(self, job_id: str) -> None:
         """Remove a job's record, events, script, logs and files; its id stays used up."""
-        for _ in range(TRIES):
-            job = await self.job(job_id)
-            self.check_match(job.version, f"Job {job_id}")
-            try:
-                await self.services.jobs.remove(job)
-                self.set_status(204)
-                self.clear_header("Content-Type")
-                return
-            except Conflict:
-                continue
-        raise ApiError(503, "busy", f"Job {job_id} is changing all the time; try again.")
+        await self.with_job(job_id, self.services.jobs.remove)
+        self.set_status(204)
+        self.clear_header("Content-Type")
 
 
-class ScriptHandler(JobHandlerBase):
+class ScriptHandler(Streaming, JobHandlerBase):
     """``GET /jobs/{id}/script``."""
 
     @operation("The script of a job", answers={200: SCRIPT_TYPE})
     async def get(self, job_id: str) -> None:
         """The script as it was submitted; 404 for a job that is a command."""
         job = await self.job(job_id)
-        script = await self.services.store.script(job.id) if job.scripted else None
-        if script is None:
+        # Whoever asks for many scripts at once does not have them all in memory before they count.
+        async with self.settings["loading"]:
+            script = await self.services.store.script(job.id) if job.scripted else None
+            data = None if script is None else script.encode()
+            del script
+            if data is not None and self.flight is not None:
+                self.flight.carry(len(data))
+        if data is None:
             raise ApiError(404, "no_script", f"Job {job_id} has no script; it is a command.")
         self.set_header("Content-Type", f"{SCRIPT_TYPE}; charset=utf-8")
-        self.finish(script)
+        await self.send_whole(data)

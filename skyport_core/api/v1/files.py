@@ -22,11 +22,8 @@ from ..limits import BYTES
 from ..operation import Header, operation
 from ..ranges import byte_range, sha256_digest
 from ..services import InputUpload
-from ..streaming import Streaming
+from ..streaming import PART, Streaming
 from .jobs import JobHandlerBase
-
-PART = 256 * 2**10
-"""Bytes read from a file and sent before the client has to have taken them."""
 
 DRAIN = 64 * 2**20
 """Bytes of a refused upload that are read and dropped, so that its sender sees the answer."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from ...store import Conflict, Different
+from ...store import Different
 from ...wire import CancelQuery, JobPatch, JobRequest, JobView
 from ..conditions import IF_MATCH
-from ..errors import ApiError
 from ..operation import operation
 from ..submitting import submit
 from .jobs import JobHandlerBase, check_id, no_such_job
-
-TRIES = 20
-"""How often a change is made anew when something else changes the job at the same time."""
 
 
 class JobHandler(JobHandlerBase):
@@ -47,15 +43,8 @@ class JobHandler(JobHandlerBase):
     async def patch(self, job_id: str) -> None:
         """Change what can be changed; 409 tells why something cannot."""
         change = await self.read(JobPatch)
-        for _ in range(TRIES):
-            job = await self.job(job_id)
-            self.check_match(job.version, f"Job {job_id}")
-            try:
-                self.show(await self.services.jobs.change(job, change, by=self.caller))
-                return
-            except Conflict:
-                continue
-        raise ApiError(503, "busy", f"Job {job_id} is changing all the time; try again.")
+        jobs = self.services.jobs
+        self.show(await self.with_job(job_id, lambda job: jobs.change(job, change, by=self.caller)))
 
     @operation(
         "Cancel a job",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -11,7 +13,10 @@ from ...wire import API_PREFIX, JobList, JobQuery, JobRequest, JobView
 from ..errors import ApiError, from_validation
 from ..handler import ApiHandler
 from ..operation import Header, operation
+from ..retrying import retried
 from ..submitting import submit
+
+T = TypeVar("T")
 
 SCRIPT_TYPE = "text/x-shellscript"
 
@@ -52,6 +57,16 @@ class JobHandlerBase(ApiHandler):
         if job is None or not self.caller.owns(job):
             raise no_such_job(job_id)
         return job
+
+    async def with_job(self, job_id: str, change: Callable[[Job], Awaitable[T]]) -> T:
+        """What a change of the job as it is now gives, if it is as If-Match wants it."""
+
+        async def attempt() -> T:
+            job = await self.job(job_id)
+            self.check_match(job.version, f"Job {job_id}")
+            return await change(job)
+
+        return await retried(job_id, attempt)
 
     def show(self, job: Job, status: int = 200) -> None:
         """Answer with a job and its version."""

@@ -44,7 +44,7 @@ class LogHandler(Streaming, JobHandlerBase):
             return
         data = await self.services.jobs.log(job, query.stream, query.offset, query.limit)
         self.set_header("X-Skyport-Next-Offset", str(query.offset + len(data)))
-        self.finish(data)
+        await self.send_whole(data)
 
     async def _follow(self, job: Job, query: LogQuery) -> None:
         self.set_header("X-Accel-Buffering", "no")

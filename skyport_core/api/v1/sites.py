@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from ...model import ACTIVE_STATES
 from ...wire import (
     FlavorList,
     FlavorQuery,
@@ -79,8 +78,8 @@ class NodesHandler(ApiHandler):
         self.reply(NodeList(nodes=nodes))
 
     async def _without_foreign_jobs(self, nodes: list[NodeView]) -> list[NodeView]:
-        jobs = await self.services.store.list_jobs(owner=self.caller.name, states=ACTIVE_STATES)
-        own = {job.id for job in jobs}
+        ids = {job for node in nodes for job in node.jobs}
+        own = await self.services.store.owned(self.caller.name, ids)
         return [
             node.model_copy(update={"jobs": [job for job in node.jobs if job in own]})
             for node in nodes

@@ -37,7 +37,7 @@ LOOK = 10.0
 
 REACHABLE = frozenset({JobState.STARTING, JobState.RUNNING})
 
-GOING_AWAY, UNSUPPORTED, NOT_ALLOWED = 1001, 1003, 1008
+GOING_AWAY, UNSUPPORTED = 1001, 1003
 """Close codes of RFC 6455, section 7.4.1."""
 
 
@@ -127,7 +127,7 @@ class ApiSocket(WebSocketHandler, ApiBase):
         self._heard = time.monotonic()
         if isinstance(message, bytes):
             with self._busy():
-                await self._unless_gone(self._pipe.write(message))
+                await self._quietly(self._unless_gone(self._pipe.write(message)))
             return
         try:
             control = Control.model_validate_json(message, strict=True)
@@ -140,7 +140,7 @@ class ApiSocket(WebSocketHandler, ApiBase):
             self._pipe.resize(columns, rows)
         if control.eof:
             self._sent_eof = True
-            await self._pipe.write_eof()
+            await self._quietly(self._unless_gone(self._pipe.write_eof()))
 
     def on_pong(self, data: bytes) -> None:
         """The client lives."""
@@ -165,6 +165,8 @@ class ApiSocket(WebSocketHandler, ApiBase):
         task, gone = asyncio.ensure_future(work), asyncio.ensure_future(self._gone.wait())
         try:
             await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
         finally:
             gone.cancel()
             if not task.done():

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from skyport_core.api import DoorError, Services, UnixDoor, make_application, unix_door
+from skyport_core.api.guard import Guard
 from skyport_core.client.certificates import new_key, signing_request
 from tests.infra.requirements import needs_root
 
@@ -213,3 +214,33 @@ async def test_an_allowed_user_comes_in_and_others_do_not(
         assert str(STRANGER) in error["message"]
         assert "allowed_users" in error["message"]
         assert f"user {STRANGER}" in caplog.text
+
+
+async def test_no_request_outlives_its_door(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skyport_core.api.doors.server.CLOSE_TIMEOUT", 0.01)
+    ends: list[str] = []
+
+    async def close(_: Guard) -> None:
+        ends.append("guard")
+
+    monkeypatch.setattr(Guard, "close", close)
+    begun = asyncio.Event()
+
+    async def stuck(*_: object) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append("handler")
+
+    async with opened(services, tmp_path / "core.sock") as door:
+        services.info.health = stuck  # type: ignore[method-assign, assignment]
+        async with Http(door.path) as http:
+            asking = asyncio.ensure_future(http("GET", "/health"))
+            await begun.wait()
+            await door.close()
+            ends.append("door")
+            await asyncio.gather(asking, return_exceptions=True)
+    assert ends[:3] == ["handler", "guard", "door"]

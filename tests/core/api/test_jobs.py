@@ -134,7 +134,9 @@ async def test_list_names_the_wrong_argument(http: Http, query: str, field: str)
         ({"forwards": {"hub": "nowhere"}}, "forwards.hub", ["nowhere"]),
         ({"probe": {"path": "api"}}, "probe.path", ["api", "must match"]),
         ({"colour": "red"}, "colour", ["unknown field", "command"]),
-        ({"environment": {"1A": "x"}}, "environment.1A", ["must match"]),
+        ({"environment": {"1A": "x"}}, "environment.1A", ["must be a name of letters"]),
+        ({"command": "date"}, "command", ["must be a list"]),
+        ({"cpus": "x"}, "cpus", ["('x'): must be a number"]),
     ],
 )
 async def test_a_refusal_names_field_value_and_what_is_allowed(

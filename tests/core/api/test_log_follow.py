@@ -143,9 +143,11 @@ async def test_an_idle_log_is_looked_at_less_and_less(
 ) -> None:
     monkeypatch.setattr(following, "FIRST_LOOK", 0.005)
     monkeypatch.setattr(following, "LAST_LOOK", 0.1)
+    began = asyncio.get_running_loop().time()
     reading = asyncio.create_task(anext(feeds.follow(running, "stdout", 0)))
-    await asyncio.sleep(0.5)
-    assert len(looks) < 20
+    await eventually(lambda: len(looks) > 9, "the log is looked at", interval=0.005)
+    pauses = sum(min(0.1, 0.005 * 1.5**number) for number in range(8))
+    assert asyncio.get_running_loop().time() - began > pauses
     write(core, b"x")
     assert await soon(reading) == b"x"
 

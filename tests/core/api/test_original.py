@@ -127,6 +127,19 @@ def door(served: Door) -> Door:
     return replace(served, user=f"alice-{next(NUMBERS)}")
 
 
+async def test_a_long_list_comes_in_pieces_and_whole(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skyport_core.api.skyport.jobs.PAGE", 3)
+    ids = [await door.submit() for _ in range(7)]
+    newest = ids[::-1]
+
+    for count in (1, 3, 6, 7):
+        listed = (await door("GET", f"/user/job?limit={count}")).json
+        assert [job["id"] for job in listed] == newest[:count]
+    assert [job["id"] for job in (await door("GET", "/user/job")).json] == newest
+
+
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [

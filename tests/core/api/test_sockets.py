@@ -17,7 +17,7 @@ from skyport_core.api.v1 import websocket
 from skyport_core.caller import Caller
 from skyport_core.model import Job, JobState
 from skyport_core.wire import API_PREFIX
-from tests.core.api.served import JOB, UNKNOWN, Http, MemoryReach, ServedCore
+from tests.core.api.served import JOB, UNKNOWN, Http, MemoryPipe, MemoryReach, ServedCore
 from tests.infra.wait import eventually
 
 Open = Callable[..., AbstractAsyncContextManager[ClientWebSocketResponse]]
@@ -203,6 +203,23 @@ async def test_a_node_that_does_not_read_stops_the_client(
         link.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         await core.idle()
     assert reach.pipes[0].closed
+
+
+@pytest.mark.parametrize("broken", ["write", "write_eof"])
+async def test_a_failure_of_the_other_end_is_told(
+    running: Job, opened: Open, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("something unforeseen")
+
+    monkeypatch.setattr(MemoryPipe, broken, fails)
+    async with opened("ports/80") as link:
+        await link.send_bytes(b"x")
+        await link.send_str('{"eof": true}')
+        seen = await frame(link)
+        while seen.type is WSMsgType.BINARY:
+            seen = await frame(link)
+        assert (seen.type, seen.data) == (WSMsgType.CLOSE, 1011)
 
 
 async def test_a_client_that_vanished_is_noticed(

@@ -27,7 +27,8 @@ class BrokenWay:
         up.cancel()
         await asyncio.gather(up, return_exceptions=True)
         to_core[1].close()
-        writer.transport.abort()
+        if not writer.is_closing():
+            writer.transport.abort()
 
     async def _up(self, reader: asyncio.StreamReader, core: asyncio.StreamWriter) -> None:
         while data := await reader.read(2**16):

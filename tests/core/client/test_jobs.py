@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import socket
+import threading
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from skyport_core.client import Client, CoreClient, CoreError, CoreUnavailable, Exit
+from skyport_core.client import Client, ClientClosed, CoreClient, CoreError, CoreUnavailable, Exit
 from skyport_core.model import JobState
 from skyport_core.wire import JobPatch, JobQuery, JobRequest, OfferRequest, ShellQuery
+from skyport_gates.timing import in_time
 from tests.core.api.served import JOB, OTHER, REQUEST, ServedCore
 
 from .broken_way import broken_way
@@ -223,6 +226,46 @@ async def test_the_blocking_client_works_in_any_thread(core: ServedCore) -> None
             return [job.id for job in client.jobs(JobQuery(limit=1))]
 
     assert await asyncio.to_thread(work) == [OTHER, JOB]
+
+
+async def test_closing_the_blocking_client_ends_what_other_threads_wait_for(
+    core: ServedCore,
+) -> None:
+    await core.submit()
+    client = Client(core.socket)
+    waiting = threading.Event()
+
+    def work() -> None:
+        for _ in client.events(JOB):
+            waiting.set()
+
+    working = asyncio.create_task(asyncio.to_thread(work))
+    assert await asyncio.to_thread(waiting.wait, 10)
+    await in_time(asyncio.to_thread(client.close), 10)
+    with pytest.raises(ClientClosed, match="The client was closed"):
+        await in_time(working, 10)
+
+
+async def test_what_is_left_of_a_closed_blocking_client_starts_nothing_anew(
+    core: ServedCore,
+) -> None:
+    await running(core)
+
+    def work() -> None:
+        client = Client(core.socket)
+        read, abandoned = client.events(JOB), client.events(JOB)
+        assert next(read).seq == next(abandoned).seq == 1
+        with client.forward(JOB, 8888):
+            client.close()
+        with pytest.raises(ClientClosed):
+            next(read)
+        del abandoned
+        gc.collect()
+        assert "skyport-client" not in [thread.name for thread in threading.enumerate()]
+        assert client.get_job(JOB) is not None
+        client.close()
+
+    await asyncio.to_thread(work)
 
 
 async def test_the_blocking_client_forwards_ports(core: ServedCore) -> None:

@@ -18,7 +18,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A person without contexts of their own."""
     folder = tmp_path / "config"
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
-    for name in ("SKYPORT_CONTEXT", "SKYPORT_SOCKET", "SKYPORT_HOME"):
+    for name in ("SKYPORT_CONTEXT", "SKYPORT_SOCKET", "SKYPORT_HOME", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
     return folder / "skyport"
 

@@ -12,7 +12,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
-from skyport_core.client import CoreError
+from skyport_core.client import CoreClient, CoreError, CoreUnavailable, FileTrouble
 from skyport_core.console import main
 from skyport_core.console.files import _inside, _target
 from skyport_core.console.inputs import local_files
@@ -105,6 +105,23 @@ async def test_an_input_that_cannot_be_uploaded_cancels_the_job(
     job = await core.store.get_job(JOB)
     assert job is not None
     assert job.target is JobState.CANCELLED
+
+
+async def test_a_core_that_is_away_meanwhile_is_told_with_the_job_that_still_waits(
+    core: ServedCore, skyport: Skyport, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*arguments: object, **options: object) -> None:
+        raise CoreUnavailable("The core cannot be reached: nobody listens.")
+
+    monkeypatch.setattr(CoreClient, "delete_job", away)
+    (here / "big").write_bytes(bytes(2**21))
+    done = await skyport("submit", "--id", JOB, "--input", "big", "--", "true")
+    assert done.exit_code == 1
+    first, *_, last = done.stderr.splitlines()
+    assert f"Job {JOB} still waits for its inputs" in first
+    assert "could not be cancelled: The core cannot be reached" in first
+    assert f"skyport cancel {JOB}" in done.stderr
+    assert last.startswith("Error: ") and "MiB" in last
 
 
 async def test_a_missing_input_is_told_before_anything_is_done(
@@ -203,7 +220,7 @@ async def test_get_chooses_and_replaces_only_when_told(
     assert done.stdout.split() == ["home/a.csv", "home/deep/c.csv"]
     assert (here / "home" / "a.csv").read_text() == "a.csv"
     again = await skyport("get", JOB, "a.csv", "--to", "home")
-    assert (again.exit_code, "--force" in again.stderr) == (2, True)
+    assert (again.exit_code, "--force" in again.stderr) == (1, True)
     assert (await skyport("get", JOB, "a.csv", "--to", "home", "--force")).exit_code == 0
     assert (await skyport("get", JOB, "nothing")).exit_code == 1
 
@@ -219,7 +236,7 @@ def test_no_name_leads_out_of_the_folder(here: Path, tmp_path: Path, name: str) 
 
 def test_a_link_in_the_place_of_a_result_is_not_followed(here: Path) -> None:
     (here / "gone").symlink_to("elsewhere")
-    with pytest.raises(click.UsageError, match="--force replaces it"):
+    with pytest.raises(FileTrouble, match="--force replaces it"):
         _target(Path(), "gone", force=False)
     assert _target(Path(), "gone", force=True) == Path("gone")
 
@@ -234,7 +251,7 @@ async def test_put_finds_the_input_by_its_name(
     assert json.loads((await skyport("files", JOB, "--json")).stdout)["missing"] == []
     (here / "other").write_text("x")
     done = await skyport("put", JOB, "other")
-    assert (done.exit_code, "inputs: in/data.csv" in done.stderr) == (2, True)
+    assert (done.exit_code, "inputs: in/data.csv" in done.stderr) == (1, True)
 
 
 async def test_jobs_are_held_released_extended_requeued_and_deleted(
@@ -274,17 +291,52 @@ async def test_a_certificate_is_issued_for_a_key_that_stays_here(
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90s", 90), ("15m", 900), ("2h", 7200), ("1d", 86400), ("1-02:03:04", 93784)],
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("15m", 900),
+        ("90min", 5400),
+        ("1.5h", 5400),
+        ("1d", 86400),
+        ("1w", 604800),
+        ("45:00", 2700),
+        ("1-12", 129600),
+        ("1-02:03:04", 93784),
+    ],
 )
-def test_times(text: str, seconds: int) -> None:
+def test_times_are_those_of_scripts(text: str, seconds: int) -> None:
     assert time(text) == seconds
 
 
 @pytest.mark.parametrize(
-    ("text", "mib"), [("512", 512), ("512M", 512), ("4G", 4096), ("1TiB", 2**20)]
+    ("text", "mib"),
+    [
+        ("512", 512),
+        ("512M", 512),
+        ("512K", 1),
+        ("4g", 4096),
+        ("1.5G", 1536),
+        ("1TiB", 2**20),
+        ("1P", 2**30),
+    ],
 )
-def test_sizes(text: str, mib: int) -> None:
+def test_sizes_are_those_of_scripts(text: str, mib: int) -> None:
     assert size(text) == mib
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--walltime", "soon"], "'soon' must be seconds, 90m, 2h"),
+        (["--memory", "much"], "'much' must be a size: MiB, or with a unit such as 512M"),
+    ],
+)
+async def test_a_wrong_time_or_size_is_told_with_what_is_allowed(
+    skyport: Skyport, words: list[str], message: str
+) -> None:
+    done = await skyport("submit", *words, "--", "true")
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
 
 
 async def test_the_tab_key_offers_jobs_sites_flavors_and_contexts(

@@ -7,11 +7,14 @@ import json
 import os
 import pty
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from skyport_core.console.output import Screen, line, plain
+from skyport_core.client import CoreClient, LogChunk
+from skyport_core.console.output import JsonParts, Screen, line, plain
+from skyport_core.console.shell import _Texts
 from skyport_core.model import Failure, JobState
 from skyport_gates.timing import in_time
 from tests.core.api.served import JOB, ServedCore
@@ -61,6 +64,55 @@ def test_a_character_in_two_parts_is_one(
     assert capsysbinary.readouterr().out.decode() == "ü\n�"
 
 
+def test_a_character_in_two_parts_is_one_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    parts, euro = JsonParts(stream="stdout"), "€".encode()
+    parts.show(b"1 " + euro[:1], 0)
+    parts.show(euro[1:2], 3)
+    parts.show(euro[2:] + b"\n" + euro[:2], 4)
+    parts.show(b"", 8, last=True)
+    assert [json.loads(each) for each in capsys.readouterr().out.splitlines()] == [
+        {"stream": "stdout", "offset": 0, "text": "1 "},
+        {"stream": "stdout", "offset": 2, "text": "€\n"},
+        {"stream": "stdout", "offset": 6, "text": "�"},
+    ]
+
+
+@pytest.mark.parametrize("command", ["logs", "run"])
+async def test_a_log_that_comes_in_parts_is_whole_in_json(
+    core: ServedCore, skyport: Skyport, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    async def follow_log(*_: object) -> AsyncIterator[LogChunk]:
+        data = "5 €\n".encode()
+        for end in range(1, len(data) + 1):
+            yield LogChunk(data[end - 1 : end], end)
+
+    monkeypatch.setattr(CoreClient, "follow_log", follow_log)
+    words = ["-f", JOB] if command == "logs" else ["--id", JOB, "--", "true"]
+    if command == "logs":
+        await core.submit()
+        await core.end()
+    with core.store.changes.subscribe(JOB) as changed:
+        running = asyncio.create_task(skyport(command, "--json", *words))
+        if command == "run":
+            assert await changed.wait(10)
+            await core.end()
+        done = await in_time(running, 20)
+    said = [json.loads(each) for each in done.stdout.splitlines()]
+    texts = [each for each in said if each.get("stream", "stdout") == "stdout" and "text" in each]
+    assert "".join(each["text"] for each in texts) == "5 €\n"
+    assert [each["offset"] for each in texts] == [0, 1, 2, 5]
+
+
+def test_a_shell_that_writes_in_parts_is_whole_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = _Texts()
+    for part in "€".encode():
+        texts.write(1, bytes([part]))
+        texts.write(2, b"!")
+    texts.end()
+    said = [json.loads(each) for each in capsys.readouterr().out.splitlines()]
+    assert [each["text"] for each in said] == ["!", "!", "€", "!"]
+
+
 def test_a_line_stays_one() -> None:
     assert line("a\nb\tc\x1b\u2028") == "a b c��"
     assert plain("a\nb\tc\x1b\u2028") == "a\nb\tc��"
@@ -90,6 +142,6 @@ async def test_no_table_nor_message_carries_control_characters(
             json.loads(each)
     refused = await skyport("get", JOB, "--to", str(tmp_path / "home"))
     again = await skyport("get", JOB, "--to", str(tmp_path / "home"))
-    assert (refused.exit_code, again.exit_code) == (0, 2)
+    assert (refused.exit_code, again.exit_code) == (0, 1)
     for said in (refused.stdout, again.stderr):
         assert said.replace("\n", "").replace("�", "").isprintable()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 
 import aiohttp
@@ -79,9 +78,12 @@ async def test_server_survives_a_restart_of_the_core_at_the_same_address(desk: D
 
 
 async def test_end_while_the_core_was_away_is_noticed(desk: Desk) -> None:
-    job_id = await desk.submit("sh", "-c", "sleep 1; exit 5")
+    script = 'until [ -e "$0" ]; do sleep 0.05; done; touch "$0.seen"; exit 5'
+    go = desk.core.home / "go"
+    job_id = await desk.submit("sh", "-c", script, str(go))
     await desk.reach(job_id, RUNNING)
     await desk.core.kill9()
-    await asyncio.sleep(1.2)
+    go.touch()
+    await eventually(go.with_name("go.seen").exists, "the job's end")
     await desk.core.start()
     assert (await desk.end(job_id)).exit_code == 5

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
-from skyport_core.jobscript import ScriptError, complete
+from skyport_core.jobscript import ScriptError, understand
+from skyport_core.jobscript.completion import Request
 from skyport_core.wire import JobRequest
 
 PEER = "192.0.2.7"
@@ -14,6 +16,10 @@ PEER = "192.0.2.7"
 
 def script(*lines: str) -> str:
     return "\n".join(("#!/bin/sh", *lines, "date", ""))
+
+
+def complete(request: Request, *, peer: str | None, sites: Collection[str] = ()) -> Request:
+    return understand(request, peer=peer, sites=sites).request
 
 
 def completed(*lines: str, peer: str | None = PEER, **request: Any) -> JobRequest:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from skyport_core.jobscript import ScriptError, complete, read
+from skyport_core.jobscript import ScriptError, read
 from skyport_core.wire import JobRequest
+
+from .scripts import complete
 
 
 def test_a_dos_file_is_run_with_unix_line_ends() -> None:

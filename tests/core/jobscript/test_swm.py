@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from skyport_core.jobscript import complete, read
+from skyport_core.jobscript import read
 from skyport_core.model import Dependency, JobKind
 from skyport_core.wire import JobRequest, OfferRequest
 
-from .scripts import PEER, completed, refusal, script
+from .scripts import PEER, complete, completed, refusal, script
 
 ID = "6d1f5a52-2f5e-4b0f-9b63-0c1c5f7f3a01"
 
@@ -101,7 +101,12 @@ def test_a_directive_fills_in_its_field(directive: str, field: str, value: Any) 
         ("#SWM memory much", "must be a size: MiB"),
         ("#SWM nodes many", "must be a whole number"),
         ("#SWM nodes 100000", "must be less than or equal to 1000"),
-        ("#SWM gpus -1", "must be a whole number"),
+        ("#SWM gpus 1.5", "must be a whole number"),
+        ("#SWM gpus -1", "'-1' must be greater than or equal to 0"),
+        ("#SWM cpus 99999999999999999999", "must be less than or equal to 100000"),
+        ("#SWM max-price -1", "'-1' must be greater than 0"),
+        ("#SWM array 9-1", "#SWM array: '9-1' ends before it begins"),
+        ("#SBATCH -a 1-1000000", "--array: an array has at most 10000 jobs"),
         ("#SWM cpus 0", "must be greater than 0"),
         ("#SWM ports 1234/tcp", "'1234/tcp' must be PORT/tcp/in or PORT/tcp/out"),
         ("#SWM ports 53/udp/in", "not '53/udp/in'"),
@@ -257,4 +262,3 @@ def test_a_console_gets_the_paths_as_they_are_written() -> None:
 
     assert found.inputs == ("~/a/*.dat", "b")
     assert found.outputs == ("r/s",)
-    assert found.dialects == {"#SWM"}

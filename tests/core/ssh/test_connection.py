@@ -24,6 +24,7 @@ from skyport_core.ssh.errors import (
 )
 from skyport_core.ssh.identity import SSHIdentity
 from skyport_core.ssh.pool import ConnectionPool
+from skyport_gates.timing import in_time
 from tests.infra.sshd import SSHD
 
 from .conftest import StartNode
@@ -164,6 +165,45 @@ async def test_a_command_that_takes_too_long_fails(
         await connection.run(f"read line <{tmp_path}/end", timeout=0.5)
     assert caught.value.reason == "command_timeout"
     (tmp_path / "end").write_text("\n")
+
+
+async def test_the_time_limit_holds_while_all_sessions_are_taken(
+    connection: NodeConnection, tmp_path: Path
+) -> None:
+    started = tmp_path / "started"
+    os.mkfifo(tmp_path / "end")
+    held = [
+        asyncio.ensure_future(
+            connection.run(f"echo >>{started}; read line <{tmp_path}/end", timeout=30)
+        )
+        for _ in range(commands.SESSIONS)
+    ]
+    await until(
+        lambda: started.exists() and started.stat().st_size == commands.SESSIONS, "all have started"
+    )
+    with pytest.raises(CommandFailed) as caught:
+        await in_time(connection.run("true", timeout=0.3), 5)
+    assert caught.value.reason == "command_timeout"
+    (tmp_path / "end").write_text("\n")
+    await asyncio.gather(*held)
+    assert (await connection.run("true", timeout=10)).exit_status == 0
+
+
+async def test_a_session_that_a_silent_node_opens_too_late_is_closed(
+    connection: NodeConnection, node: SSHD
+) -> None:
+    link = await connection.ready(10)
+    await until(lambda: len(node.sessions()) == 1, "sshd shows the session")
+    (session,) = node.sessions()
+    session.suspend()
+    try:
+        with pytest.raises(CommandFailed) as caught:
+            await in_time(connection.run("true", timeout=0.3), 5)
+    finally:
+        session.resume()
+    assert caught.value.reason == "command_timeout"
+    await until(lambda: not link._channels, "the channel is closed")
+    assert (await connection.run("true", timeout=10)).exit_status == 0
 
 
 async def test_the_exec_prefix_comes_before_a_command(pool: ConnectionPool, node: SSHD) -> None:

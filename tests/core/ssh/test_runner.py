@@ -14,12 +14,14 @@ import asyncssh
 import psutil
 import pytest
 
+from skyport_core.ssh import files
 from skyport_core.ssh.connection import NodeConnection
 from skyport_core.ssh.errors import CommandFailed, DiskFull, ForwardRefused, StagingFailed
 from skyport_core.ssh.identity import SSHIdentity
 from skyport_core.ssh.pool import ConnectionPool
 from skyport_core.ssh.runner import Runner, RunnerStatus, RunSpec
 from skyport_gates.gate import Node, SSHEndpoint
+from skyport_gates.timing import in_time
 from tests.infra.sshd import SSHD
 
 from .conftest import StartNode
@@ -115,6 +117,19 @@ async def test_files_arrive_with_their_modes(runner: Runner) -> None:
     assert (folder / "conf/a b.txt").read_bytes() == b"\0\xff"
     assert (folder / "conf/a b.txt").stat().st_mode & 0o777 == 0o640
     assert subprocess.run([folder / "run"], capture_output=True).stdout == b"ran\n"
+
+
+@pytest.mark.parametrize("request_", ["makedirs", "open", "posix_rename"])
+async def test_staging_to_a_node_that_falls_silent_fails(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    async def silent(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncssh.SFTPClient, request_, silent)
+    monkeypatch.setattr(files, "SILENCE", 0.2)
+    with pytest.raises(StagingFailed, match="stood still"):
+        await in_time(runner.stage(RunSpec(SLEEP, files=(("conf/x", 0o600, b"x"),))), 10)
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a//b", ".runner/job.sh", "stdout.log", ""])

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from skyport_core.ssh import runner as runner_module
+from skyport_core.ssh import sessions
 from skyport_core.ssh.connection import NodeConnection
 from skyport_core.ssh.errors import CommandFailed
 from skyport_core.ssh.pool import ConnectionPool
@@ -192,6 +194,34 @@ async def test_a_port_ends_one_side_after_the_other(connection: NodeConnection) 
         assert await asyncio.wait_for(stream.read(), 10) == (1, b"said: hello")
         assert await asyncio.wait_for(stream.read(), 10) == (1, b"")
         stream.close()
+
+
+async def test_a_silent_node_opens_nothing_in_time(
+    programs: Programs,
+    connection: NodeConnection,
+    pool: ConnectionPool,
+    node: SSHD,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "TIMEOUT", 0.3)
+    monkeypatch.setattr(runner_module, "TIMEOUT", 0.3)
+    lane = pool.get(connection.site, connection.node, connection.username, 1)
+    links = [await link.ready(10) for link in (connection, lane)]
+    await eventually(lambda: len(node.sessions()) == 2, "both connections", 5)
+    stopped = node.sessions()
+    for session in stopped:
+        session.suspend()
+    try:
+        with pytest.raises(CommandFailed, match="did not open a session"):
+            await in_time(programs.start(connection, "true"), 5)
+        with pytest.raises(ConnectionRefusedError):
+            await in_time(dial_port(connection, ("127.0.0.1", "127.0.0.2"), 1), 5)
+        with pytest.raises(CommandFailed, match="did not tell in time"):
+            await in_time(Runner(connection, "j").address_free("127.0.0.1", 1), 5)
+    finally:
+        for session in stopped:
+            session.resume()
+    await eventually(lambda: not any(link._channels for link in links), "no channel is left", 5)
 
 
 async def test_a_port_at_which_nothing_answers(connection: NodeConnection) -> None:

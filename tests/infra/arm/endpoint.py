@@ -149,6 +149,11 @@ class ArmEndpoint:
             await runner.cleanup()
         self._folder.cleanup()
 
+    @property
+    def listening(self) -> bool:
+        """Whether it can be reached: not in an outage."""
+        return bool(self._sites)
+
     async def down(self) -> None:
         """Stop listening and drop every connection, as in an outage; see :meth:`up`."""
         for site in self._sites:

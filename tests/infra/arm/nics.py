@@ -250,8 +250,3 @@ def free_address(arm: Arm, subnet_id: str) -> str:
     prefix = given.get("addressPrefix") or given["addressPrefixes"][0]
     hosts = ipaddress.ip_network(prefix).hosts()
     return next(str(host) for n, host in enumerate(hosts) if n >= 3 and str(host) not in taken)
-
-
-def vnet_of(subnet_id: str) -> str:
-    """The id of the virtual network of a subnet."""
-    return subnet_id.rsplit("/subnets/", 1)[0]

@@ -29,16 +29,6 @@ def of_zone(zone: str) -> Callable[[Call], bool]:
     return lambda call: not zone or zone in ((call.body or {}).get("zones") or ())
 
 
-def of_region(region: str) -> Callable[[Call], bool]:
-    """Matches PUTs in a region ("" for any)."""
-    return lambda call: region in ("", (call.body or {}).get("location"))
-
-
-def of_priority(spot: bool) -> Callable[[Call], bool]:
-    """Matches PUTs of VMs that are Spot, or are not."""
-    return lambda call: (_properties(call).get("priority") == "Spot") is spot
-
-
 def of_name(name: str) -> Callable[[Call], bool]:
     """Matches calls for a resource of a name ("" for any)."""
     return lambda call: name.lower() in ("", call.name.lower())

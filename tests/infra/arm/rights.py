@@ -11,7 +11,6 @@ from typing import Any
 
 from tests.infra.arm.router import Answer, ArmError, Call
 
-_DEFINITIONS = "providers/Microsoft.Authorization/roleDefinitions"
 _VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete"}
 _JOIN = {
     "subnet": "Microsoft.Network/virtualNetworks/subnets/join/action",

@@ -24,7 +24,9 @@ import psutil
 from skyport_gates.local_session import CertificateLogins, Homes, LoginServer
 from tests.infra.arm.backends import BootFailed, Machine
 
-_numbers = itertools.count(1)
+_LANE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) & 7
+_numbers = itertools.count((_LANE << 16) + 1)
+"""Lanes of tests (pytest-xdist) have addresses of their own."""
 
 
 class LoginBackend:
