@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -71,6 +71,14 @@ IMAGE = re.compile(
 ContainerImage = Annotated[Name, Field(json_schema_extra={"pattern": f"^{IMAGE.pattern}$"})]
 
 
+_PROGRAM: dict[str, Any] = {
+    "type": "string",
+    "maxLength": 131072,
+    "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$",
+}
+"""The first of a command's words, for schemas: it names a program."""
+
+
 class Condition(str, enum.Enum):
     """What a job waits for another job to do; the words are those of Slurm."""
 
@@ -134,7 +142,7 @@ class JobSpec(BaseModel):
         default=(),
         max_length=4096,
         description="Program and arguments; never passed through a shell. Empty: its script runs.",
-        json_schema_extra={"prefixItems": [{"type": "string", "pattern": r"\S"}]},
+        json_schema_extra={"prefixItems": [_PROGRAM]},
     )
     arguments: tuple[Text, ...] = Field(
         default=(), max_length=4096, description="Arguments of the job's script."

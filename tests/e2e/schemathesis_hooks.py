@@ -23,6 +23,8 @@ from schemathesis.core.parameters import ParameterLocation
 KEPT, SPARE = (part.split(",") for part in os.environ["SKYPORT_TEST_JOBS"].split(";"))
 OWN, *SERIALS = os.environ["SKYPORT_TEST_SERIALS"].split(",")
 
+CREATED: set[str] = set()
+
 FILES = {"/jobs/{id}/files/{path}": "result.txt", "/jobs/{id}/inputs/{path}": "data"}
 STREAMS = ("/jobs/{id}/events", "/jobs/{id}/log")
 SUBMISSIONS = ("/jobs", "/jobs/{id}", "/offers")
@@ -58,9 +60,17 @@ def _without_large(part: Any) -> None:
 
 
 @schemathesis.hook
+def after_call(context: Any, case: Any, response: Any) -> None:
+    """Note the jobs that were submitted on the way; requests that follow a link go to these."""
+    if response.status_code == 201 and case.path in ("/jobs", "/jobs/{id}"):
+        CREATED.add(response.json()["id"])
+
+
+@schemathesis.hook
 def map_case(context: Any, case: Any) -> Any:
     """Have most cases meet a job that exists, and none that never ends or fills the machine."""
-    if _fits(case, ParameterLocation.PATH) and "id" in (case.path_parameters or {}):
+    given = (case.path_parameters or {}).get("id")
+    if given and _fits(case, ParameterLocation.PATH) and given not in CREATED:
         jobs = KEPT if case.method in ("GET", "HEAD") else SPARE
         number = int(str(case.path_parameters["id"])[:8], 16)
         creates = case.method == "PUT" and case.path == "/jobs/{id}"
