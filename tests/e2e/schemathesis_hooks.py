@@ -70,14 +70,17 @@ def after_call(context: Any, case: Any, response: Any) -> None:
 def map_case(context: Any, case: Any) -> Any:
     """Have most cases meet a job that exists, and none that never ends or fills the machine."""
     given = (case.path_parameters or {}).get("id")
-    if given and _fits(case, ParameterLocation.PATH) and given not in CREATED:
+    # DELETE cancels a job, which stays to be looked at: not one that a link led to, since what
+    # comes after takes it for gone.
+    cancels = case.method == "DELETE" and case.path == "/jobs/{id}"
+    if given and _fits(case, ParameterLocation.PATH) and (cancels or given not in CREATED):
         jobs = KEPT if case.method in ("GET", "HEAD") else SPARE
         number = int(str(case.path_parameters["id"])[:8], 16)
         creates = case.method == "PUT" and case.path == "/jobs/{id}"
         if creates and number % 2:
             # The same id with other content is a conflict; most shall get into the queue.
             case.path_parameters["id"] = str(uuid.uuid4())
-        elif number % 4 and not creates:
+        elif (number % 4 or given in CREATED) and not creates:
             case.path_parameters["id"] = jobs[number % len(jobs)]
             if number % 2 and case.path in FILES:
                 case.path_parameters["path"] = FILES[case.path]

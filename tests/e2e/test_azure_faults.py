@@ -171,10 +171,15 @@ async def test_an_evicted_machine_that_is_kept_is_woken_again():
         await eventually(lambda: _told(azure, job_id, woken), "the machine is woken", 30)
         await running(azure, job_id)
         assert azure.vms() == [evicted]
+        await eventually(lambda: _logged(azure, job_id, "on\non\n"), "its second start", 20)
         await azure.desk.client.delete_job(job_id, wait=10)
         await azure.desk.end(job_id)
         assert "on\non\n" in await azure.desk.log(job_id)
         await forget_machines(azure)
+
+
+async def _logged(azure: AzureDesk, job_id: str, words: str) -> bool:
+    return words in await azure.desk.log(job_id)
 
 
 async def _told(azure: AzureDesk, job_id: str, words: str) -> bool:
