@@ -84,6 +84,9 @@ def map_case(context: Any, case: Any) -> Any:
             case.path_parameters["id"] = jobs[number % len(jobs)]
             if number % 2 and case.path in FILES:
                 case.path_parameters["path"] = FILES[case.path]
+    if given and given in CREATED and case.path == "/jobs/{id}/script":
+        # Most that are made on the way are commands, which have none.
+        case.path_parameters["id"] = KEPT[0]
     if case.method == "DELETE" and (case.path_parameters or {}).get("serial") == OWN:
         # It would be refused from then on, as it should be.
         case.path_parameters["serial"] = SERIALS[0]
